@@ -1,0 +1,1 @@
+"""Building blocks with a leading member axis."""

@@ -1,0 +1,188 @@
+"""What turns a network's last outputs into an action: four heads, each a pure function of the outputs.
+
+A head works on actions scaled to [-1, 1] (`Scaling`). It states how many outputs it needs, the loss of a target, and
+the action for one row of random numbers in (0, 1). Acting is low-noise: what is random is stated by each head.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from demonstrably.spec import Continuous, Discrete
+
+EDGE = 1 - 1e-4  # targets are kept this far inside (-1, 1) where atanh is taken; 1e-4 bounds it at 4.95
+
+
+class Scaling(nn.Module):
+    """Between the environment's action units and [-1, 1], one copy a member."""
+
+    center: Tensor
+    reach: Tensor
+
+    def __init__(self, action: Continuous, members: int):
+        super().__init__()
+        low, high = torch.tensor(action.low), torch.tensor(action.high)
+        self.register_buffer("center", ((high + low) / 2).expand(members, -1).clone())
+        self.register_buffer("reach", ((high - low) / 2).expand(members, -1).clone())
+
+    def inward(self, actions: Float[Tensor, "M *lead A"]) -> Float[Tensor, "M *lead A"]:
+        """Environment's units to [-1, 1]."""
+        shape = (-1, *[1] * (actions.dim() - 2), actions.shape[-1])
+        return (actions - self.center.view(shape)) / self.reach.view(shape)
+
+    def outward(self, actions: Float[Tensor, "M *lead A"]) -> Float[Tensor, "M *lead A"]:
+        """[-1, 1] to the environment's units."""
+        shape = (-1, *[1] * (actions.dim() - 2), actions.shape[-1])
+        return actions * self.reach.view(shape) + self.center.view(shape)
+
+
+@dataclass(frozen=True)
+class Deterministic:
+    """tanh of the outputs, with a weighted sum of squared and smooth absolute errors (robomimic's BC)."""
+
+    squared: float = 1.0
+    absolute: float = 0.0
+
+    def outputs(self, action: Continuous | Discrete) -> int:
+        """One output an action dimension."""
+        return _continuous(self, action).dim
+
+    def noise(self, action: Continuous | Discrete) -> int:
+        """Random numbers an action."""
+        return 0
+
+    def loss(self, outputs: Float[Tensor, "*lead A"], target: Float[Tensor, "*lead A"]) -> Float[Tensor, "*lead"]:
+        """Mean over the action's dimensions."""
+        error = torch.tanh(outputs) - target
+        smooth = torch.where(error.abs() < 1, 0.5 * error.square(), error.abs() - 0.5)
+        return (self.squared * error.square() + self.absolute * smooth).mean(-1)
+
+    def act(self, outputs: Float[Tensor, "*lead A"], noise: Float[Tensor, "*lead 0"]) -> Float[Tensor, "*lead A"]:
+        """Without noise."""
+        return torch.tanh(outputs)
+
+
+@dataclass(frozen=True)
+class TanhGaussian:
+    """A Gaussian squashed by tanh, its log-density corrected for the squashing (arXiv 1812.05905, appendix C).
+
+    Acts by the squashed mean.
+    """
+
+    def outputs(self, action: Continuous | Discrete) -> int:
+        """A mean and a log standard deviation a dimension."""
+        return 2 * _continuous(self, action).dim
+
+    def noise(self, action: Continuous | Discrete) -> int:
+        """Random numbers an action."""
+        return 0
+
+    def loss(self, outputs: Float[Tensor, "*lead two_A"], target: Float[Tensor, "*lead A"]) -> Float[Tensor, "*lead"]:
+        """Negative log-density of the target, kept off the bounds where it is infinite."""
+        mean, log_std = outputs.chunk(2, dim=-1)
+        log_std = log_std.clamp(-5.0, 2.0)
+        inside = target.clamp(-EDGE, EDGE)
+        raw = torch.atanh(inside)
+        log_density = -0.5 * ((raw - mean) * torch.exp(-log_std)).square() - log_std - 0.5 * math.log(2 * math.pi)
+        return -(log_density - torch.log1p(-inside.square())).sum(-1)
+
+    def act(self, outputs: Float[Tensor, "*lead two_A"], noise: Float[Tensor, "*lead 0"]) -> Float[Tensor, "*lead A"]:
+        """The squashed mean."""
+        return torch.tanh(outputs.chunk(2, dim=-1)[0])
+
+
+@dataclass(frozen=True)
+class GaussianMixture:
+    """A mixture of diagonal Gaussians with tanh means (robomimic's GMM; no correction, as the means are squashed).
+
+    Acts by drawing a mode from the mixture's weights and returning its mean, as robomimic's low-noise evaluation does
+    but for its 1e-4 of noise.
+    """
+
+    modes: int = 5
+    min_std: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if self.modes < 1 or self.min_std <= 0:
+            raise ValueError(f"modes {self.modes} must be at least 1 and min_std {self.min_std} above 0")
+
+    def outputs(self, action: Continuous | Discrete) -> int:
+        """A weight, and a mean and a raw standard deviation a dimension, for each mode."""
+        return self.modes * (1 + 2 * _continuous(self, action).dim)
+
+    def noise(self, action: Continuous | Discrete) -> int:
+        """One number draws the mode."""
+        return 1
+
+    def loss(self, outputs: Float[Tensor, "*lead outputs"], target: Float[Tensor, "*lead A"]) -> Float[Tensor, "*lead"]:
+        """Negative log-density of the target."""
+        logits, rest = outputs.split([self.modes, outputs.shape[-1] - self.modes], dim=-1)
+        mean, raw = rest.unflatten(-1, (2, self.modes, -1)).unbind(-3)  # each (*lead, modes, A)
+        std = nn.functional.softplus(raw) + self.min_std
+        error = (target.unsqueeze(-2) - torch.tanh(mean)) / std
+        of_mode = -(0.5 * error.square() + std.log()).sum(-1) - 0.5 * math.log(2 * math.pi) * target.shape[-1]
+        return torch.logsumexp(logits, -1) - torch.logsumexp(logits + of_mode, -1)
+
+    def act(self, outputs: Float[Tensor, "*lead outputs"], noise: Float[Tensor, "*lead 1"]) -> Float[Tensor, "*lead A"]:
+        """The mean of a mode drawn by its weight."""
+        logits, rest = outputs.split([self.modes, outputs.shape[-1] - self.modes], dim=-1)
+        mean = torch.tanh(rest.unflatten(-1, (2, self.modes, -1)).select(-3, 0))
+        mode = _draw(logits, noise)
+        return mean.gather(-2, mode[..., None, None].expand(*mode.shape, 1, mean.shape[-1])).squeeze(-2)
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """One of the discrete actions.
+
+    Acts by the most likely action at temperature 0, otherwise by a draw from the probabilities at that temperature.
+    """
+
+    temperature: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise ValueError(f"temperature {self.temperature} must be 0 (the most likely action) or above")
+
+    def outputs(self, action: Continuous | Discrete) -> int:
+        """A logit an action."""
+        if not isinstance(action, Discrete):
+            raise ValueError("the categorical head needs discrete actions, and these are continuous: use gaussian-mixture")
+        return action.count
+
+    def noise(self, action: Continuous | Discrete) -> int:
+        """One number draws the action."""
+        return 1
+
+    def loss(self, outputs: Float[Tensor, "*lead count"], target: Int64[Tensor, "*lead"]) -> Float[Tensor, "*lead"]:
+        """Negative log-probability of the target."""
+        return torch.logsumexp(outputs, -1) - outputs.gather(-1, target.unsqueeze(-1)).squeeze(-1)
+
+    def act(self, outputs: Float[Tensor, "*lead count"], noise: Float[Tensor, "*lead 1"]) -> Int64[Tensor, "*lead"]:
+        """The index of an action."""
+        return _draw(outputs / self.temperature, noise) if self.temperature > 0 else outputs.argmax(-1)
+
+
+Head = Deterministic | TanhGaussian | GaussianMixture | Categorical
+
+
+def head_for(head: Head | None, action: Continuous | Discrete) -> Head:
+    """The head given, or the usual one: a mixture of five for continuous actions, categorical for discrete ones."""
+    if head is not None:
+        return head
+    return Categorical() if isinstance(action, Discrete) else GaussianMixture()
+
+
+def _draw(logits: Float[Tensor, "*lead n"], noise: Float[Tensor, "*lead 1"]) -> Int64[Tensor, "*lead"]:
+    """An index by its weight: where the cumulative probability first passes the number."""
+    cumulative = torch.softmax(logits, -1).cumsum(-1)
+    return (cumulative < noise).sum(-1).clamp(max=logits.shape[-1] - 1)
+
+
+def _continuous(head: object, action: Continuous | Discrete) -> Continuous:
+    if not isinstance(action, Continuous):
+        raise ValueError(f"{type(head).__name__} needs continuous actions, and these are discrete: use categorical")
+    return action
