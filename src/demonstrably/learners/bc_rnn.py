@@ -1,0 +1,118 @@
+"""Behavioral cloning with memory: a recurrent network or a Transformer reads a window of observations.
+
+Mandlekar et al. 2021 (robomimic), arXiv 2108.03298, section 4: BC-RNN, with a Gaussian mixture BC-RNN-GMM.
+
+Uses: Eq. 1, the negative log-likelihood over every step of a window.
+**Departures** from robomimic: observations are normalized by the data's exact statistics (its presets do not), an
+average of the weights acts, the
+padding at the ends of episodes enters no loss, windows are drawn with replacement, and a low-noise action is the
+mode's mean without 1e-4 of noise. `--preset robomimic` gives the study's hyperparameters, observations as recorded.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from demonstrably.data.batches import WindowBatch, Windows
+from demonstrably.learners.adam import Adam, PerMember
+from demonstrably.learners.learner import Learner, Metrics, State, autocast
+from demonstrably.learners.policies import ActorPolicy, actor_of
+from demonstrably.nets.actor import Actor, masked_mean
+from demonstrably.nets.average import follow
+from demonstrably.nets.encoder import Encoder
+from demonstrably.nets.heads import Head, head_for
+from demonstrably.nets.linear import generators
+from demonstrably.nets.recurrent import LSTM
+from demonstrably.nets.transformer import Transformer
+from demonstrably.nets.vision import ResNet18, SmallCNN
+from demonstrably.spec import Spec
+
+# --- losses ---
+
+
+def likelihood_loss(
+    actor: Actor, batch: WindowBatch, keys: Int64[Tensor, "M"] | None, counter: Tensor
+) -> Float[Tensor, "M"]:
+    """Eq. 1: - E log pi(a_t | o_1 ... o_t), over the steps of windows that lie inside their episode."""
+    hidden = actor.body(actor.encoder(batch.observations, keys, counter), keys, counter)
+    return masked_mean(actor.loss(hidden, batch.actions), batch.mask)
+
+
+# --- learner ---
+
+
+@dataclass(frozen=True)
+class BCRNN(Learner):
+    """Behavioral cloning from windows. A field typed `PerMember` takes one value, or one a member."""
+
+    learning_rate: PerMember = 1e-4
+    batch_size: int = 100
+    weight_decay: PerMember = 0.0
+    gradient_clip: float | None = None
+    average: float = 0.999  # decay of the average of weights that acts; 0 acts by the weights themselves
+    normalize: bool = True
+    window: int = 10
+    body: LSTM | Transformer = LSTM(400, 2)
+    head: Head | None = None  # None: a mixture of five Gaussians, or categorical where actions are discrete
+    vision: ResNet18 | SmallCNN = ResNet18()
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        if self.window < 1:
+            raise ValueError(f"window {self.window}: give at least 1 step")
+
+    def reads(self) -> Windows:
+        """Windows, each within one episode."""
+        return Windows(self.batch_size, self.window)
+
+    def init(self, spec: Spec, *, members: int, seed: int, device: str | torch.device) -> State:
+        """An actor and its optimizer."""
+        draws = generators(members, seed)
+        encoder = Encoder(spec.observations, self.vision, normalize=self.normalize, draws=draws)
+        body = self.body.build(encoder.outputs, self.window, draws)
+        actor = Actor(spec, encoder, body, head_for(self.head, spec.action), draws).to(device)
+        adam = Adam(
+            actor,
+            self.learning_rate,
+            members=members,
+            weight_decay=self.weight_decay,
+            gradient_clip=self.gradient_clip,
+        )
+        networks: dict[str, nn.Module] = {"actor": actor}
+        if self.average:
+            networks["average"] = copy.deepcopy(actor)
+        return State.of(networks, {"actor": adam}, members=members, seed=seed, device=device)
+
+    def step(self, state: State, batch: WindowBatch) -> Metrics:
+        """One update of the actor."""
+        with autocast(state, self.precision):
+            loss = likelihood_loss(actor_of(state), batch, state.noise, state.step)
+        state.optimizers["actor"].step(loss)
+        if self.average:
+            follow(state.networks["average"], state.networks["actor"], 1 - self.average, state.step)
+        state.step += 1
+        return {"loss": loss.detach()}
+
+    def loss(self, state: State, batch: WindowBatch) -> Float[Tensor, "M"]:
+        """Eq. 1 of the weights that act, on images cropped at their center."""
+        return likelihood_loss(self._acting(state), batch, None, state.step)
+
+    def policy(self, state: State) -> ActorPolicy:
+        """The actor, or the average of its weights."""
+        return ActorPolicy(self._acting(state).spec, self._acting(state))
+
+    def _acting(self, state: State) -> Actor:
+        return actor_of(state, "average" if self.average else "actor")
+
+
+PRESETS = {
+    # Mandlekar et al. 2021, tables of hyperparameters; low-dimensional observations, and images (84 x 84).
+    "robomimic": BCRNN(normalize=False, average=0.0),
+    "robomimic-image": BCRNN(normalize=False, average=0.0, batch_size=16, body=LSTM(1000, 2)),
+    # robomimic's BC-Transformer template: AdamW with weight decay.
+    "robomimic-transformer": BCRNN(normalize=False, average=0.0, body=Transformer(), weight_decay=0.01),
+}

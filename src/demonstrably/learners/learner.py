@@ -1,0 +1,129 @@
+"""The contract of everything that is trained by minibatches: a learner, its state, and the policy it ends in."""
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64, Num
+from torch import Tensor, nn
+
+from demonstrably.data.batches import Observations, Reads
+from demonstrably.learners.adam import Adam
+from demonstrably.nets.random import fork, streams
+from demonstrably.spec import Spec
+
+Metrics = dict[str, Float[Tensor, "M"]]
+Carry = dict[str, Num[Tensor, "M B ..."]]
+BATCHES, NOISE = 1, 2  # forks of a member's stream: what draws its batches, and what its networks draw in training
+
+
+@dataclass
+class State:
+    """All that training changes: networks, optimizers, one random stream a member, and the number of steps done.
+
+    A learner composed of learners keeps their states under `parts`.
+    """
+
+    networks: dict[str, nn.Module]
+    optimizers: dict[str, Adam]
+    keys: Int64[Tensor, "M"]
+    step: Int64[Tensor, ""]
+    parts: dict[str, "State"] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        networks: dict[str, nn.Module],
+        optimizers: dict[str, Adam],
+        *,
+        members: int,
+        seed: int,
+        device: str | torch.device,
+    ) -> "State":
+        """The state before the first step, its members on the streams seed, seed + 1, ..."""
+        keys = streams(torch.arange(seed, seed + members)).to(device)
+        return cls(networks, optimizers, keys, torch.zeros((), dtype=torch.int64, device=device))
+
+    @property
+    def noise(self) -> Int64[Tensor, "M"]:
+        """Streams of what the networks draw in training; they share no number with the batches' streams."""
+        return fork(self.keys, NOISE)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Every network tensor by name: what a policy needs."""
+        own = {f"{n}/{k}": v for n, network in self.networks.items() for k, v in network.state_dict().items()}
+        return own | {f"{n}/{k}": v for n, part in self.parts.items() for k, v in part.weights().items()}
+
+    def progress(self) -> dict[str, Tensor]:
+        """Every other tensor by name: what going on with the training needs besides."""
+        own = {f"{n}/{k}": v for n, optimizer in self.optimizers.items() for k, v in optimizer.tensors().items()}
+        parts = {f"{n}/{k}": v for n, part in self.parts.items() for k, v in part.progress().items()}
+        return own | parts | {"keys": self.keys, "step": self.step}
+
+    @torch.no_grad()
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Copies saved tensors in place. ValueError names what is missing, left over or of another shape."""
+        own = self.weights() | self.progress()
+        odd = sorted(set(own) ^ set(tensors)) or [k for k in own if own[k].shape != tensors[k].shape]
+        if odd:
+            raise ValueError(f"the checkpoint does not fit this learner: {', '.join(odd[:3])} differ")
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+
+
+class Policy(abc.ABC):
+    """Chooses actions for M members at once. Its memory, its random stream included, is the carry."""
+
+    spec: Spec
+    members: int
+
+    @abc.abstractmethod
+    def start(self, seeds: Int64[Tensor, "M B"]) -> Carry:
+        """The memory at the start of B episodes a member. The seed fixes all randomness of its episode."""
+
+    @abc.abstractmethod
+    def act(self, observation: Observations, carry: Carry) -> tuple[Num[Tensor, "M B *action"], Carry]:
+        """Actions in the environment's units for observations (M, B, ...) a key, and the memory after them."""
+
+    @abc.abstractmethod
+    def take(self, members: Sequence[int]) -> "Policy":
+        """A policy of the chosen members only; a member may be taken twice."""
+
+    @classmethod
+    @abc.abstractmethod
+    def concatenate(cls, policies: Sequence["Policy"]) -> "Policy":
+        """One policy over the members of all: they must have been made by the same learner and spec."""
+
+
+class Learner(abc.ABC):
+    """A frozen dataclass whose fields are the hyperparameters, with four methods and no state of its own."""
+
+    @abc.abstractmethod
+    def reads(self) -> Reads:
+        """Which batch it wants."""
+
+    @abc.abstractmethod
+    def init(self, spec: Spec, *, members: int, seed: int, device: str | torch.device) -> State:
+        """Networks, optimizers and random streams of members seeded seed, seed + 1, ...
+
+        ValueError where the hyperparameters do not fit the spec or the number of members.
+        """
+
+    @abc.abstractmethod
+    def step(self, state: State, batch: Any) -> Metrics:
+        """One update in place. Metrics are one number a member, still on the device."""
+
+    @abc.abstractmethod
+    def loss(self, state: State, batch: Any) -> Float[Tensor, "M"]:
+        """The training objective on a batch, without an update: the validation loss."""
+
+    @abc.abstractmethod
+    def policy(self, state: State) -> Policy:
+        """The policy as it stands; it shares the state's weights."""
+
+
+def autocast(state: State, precision: str) -> torch.autocast:
+    """Rounds the operands of large products to the precision; "float32" leaves them alone."""
+    return torch.autocast(state.keys.device.type, torch.bfloat16, enabled=precision == "bfloat16")
