@@ -1,0 +1,1 @@
+"""The one loop, what feeds it, and what it leaves behind."""

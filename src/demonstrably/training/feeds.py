@@ -1,0 +1,87 @@
+"""Where batches come from. A feed draws by (member's stream, step), so it has no state of its own to save."""
+
+import abc
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from demonstrably.data.batches import Batch, Observations, Reads, StepBatch, WindowBatch, Windows
+from demonstrably.data.demonstrations import Demonstrations
+from demonstrably.learners.learner import BATCHES, State
+from demonstrably.nets.random import below, fork
+
+
+class Feed(abc.ABC):
+    """Gives the batch of the state's next step. One that acts in an environment does so by the state's policy."""
+
+    @abc.abstractmethod
+    def batch(self, state: State) -> Batch:
+        """A batch for every member, on the state's device."""
+
+
+class OfflineFeed(Feed):
+    """Draws from demonstrations resident on the device, by index there.
+
+    On a CPU the columns are the demonstrations' own memory, mapped files included. uint8 stays uint8.
+    """
+
+    def __init__(
+        self, demos: Demonstrations, observations: tuple[str, ...], reads: Reads, device: str | torch.device
+    ):
+        if demos.transitions == 0:
+            raise ValueError("there are no steps to learn from: the selection of episodes is empty")
+        self.reads = reads
+        self.actions = _column(demos.actions, device)
+        self.observations = {key: _column(demos.observations[key], device) for key in observations}
+        pairs = list(zip(demos.starts, demos.lengths, strict=True))
+        step_rows = np.concatenate([np.arange(start, start + length) for start, length in pairs])
+        behind = np.repeat(demos.observation_starts - demos.starts, demos.lengths)
+        left = np.concatenate([np.arange(length, 0, -1) for _, length in pairs])
+        since = np.concatenate([np.arange(length) for _, length in pairs])
+        # By step of the view: its rows in the columns, and how many steps of its episode are left, it included.
+        self.step_rows = torch.as_tensor(step_rows).to(device)
+        self.observation_rows = torch.as_tensor(step_rows + behind).to(device)
+        self.left = torch.as_tensor(left).to(device)
+        self.since = torch.as_tensor(since).to(device)
+
+    def batch(self, state: State) -> Batch:
+        """Uniform over all steps, with replacement."""
+        return self._at(below(len(self.left), fork(state.keys, BATCHES), state.step, self.reads.batch_size))
+
+    def once(self, members: int, batch_size: int) -> Iterator[tuple[int, Batch]]:
+        """Every step once, the same for all members: batches, each with its number of steps.
+
+        Windows do not overlap, so that every step is seen once with them too.
+        """
+        length = self.reads.length if isinstance(self.reads, Windows) else 1
+        firsts = torch.nonzero(self.since % length == 0).flatten()
+        for rows in firsts.split(batch_size):
+            batch = self._at(rows.expand(members, -1))
+            yield int(self.left[rows].clamp(max=length).sum()), batch
+
+    def _at(self, steps: Int64[Tensor, "M B"]) -> Batch:
+        if not isinstance(self.reads, Windows):
+            return StepBatch(self._gather(steps), _take(self.actions, self.step_rows[steps]))
+        ahead = torch.arange(self.reads.length, device=steps.device)[:, None]  # (T, 1)
+        left = self.left[steps].unsqueeze(1)  # (M, 1, B)
+        inside = steps.unsqueeze(1) + torch.minimum(ahead, left - 1)  # (M, T, B): past the end, the last step again
+        return WindowBatch(self._gather(inside), _take(self.actions, self.step_rows[inside]), ahead < left)
+
+    def _gather(self, steps: Int64[Tensor, "M ..."]) -> Observations:
+        rows = self.observation_rows[steps]
+        return {key: _take(values, rows) for key, values in self.observations.items()}
+
+
+def _column(values: np.ndarray, device: str | torch.device) -> Tensor:
+    with warnings.catch_warnings():
+        # A file mapped for reading is not writable, which torch warns of; nothing here writes to a column.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(values).to(device)
+
+
+def _take(values: Tensor, rows: Int64[Tensor, "..."]) -> Tensor:
+    return values.index_select(0, rows.flatten()).view(*rows.shape, *values.shape[1:])

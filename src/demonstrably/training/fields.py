@@ -1,0 +1,115 @@
+"""A learner's fields as JSON and as short text, and back: `LSTM(hidden=1000)` is `lstm(hidden=1000)`.
+
+One notation serves the command line, the saved configuration and the tables of a sweep.
+"""
+
+import ast
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def to_fields(record: Any) -> dict[str, Any]:
+    """The fields of a dataclass as JSON; a field that is itself a dataclass becomes its short text."""
+    values = {field.name: vars(record)[field.name] for field in dataclasses.fields(record)}
+    return {name: _to_json(value) for name, value in values.items()}
+
+
+def from_fields(kind: type[T], values: Mapping[str, Any]) -> T:
+    """The dataclass that `to_fields` wrote."""
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise ValueError(f"{kind.__name__} has no field {', '.join(unknown)}: was it saved by another version?")
+    return kind(**{name: _from_json(value, hints[name], name) for name, value in values.items()})
+
+
+def to_text(part: Any) -> str:
+    """A dataclass as `name(field=value, ...)`, fields at their defaults left out."""
+    changed = [
+        f"{field.name}={to_text(value) if dataclasses.is_dataclass(value) else repr(value)}"
+        for field in dataclasses.fields(part)
+        if (value := vars(part)[field.name]) != field.default
+    ]
+    name = text_name(type(part))
+    return f"{name}({', '.join(changed)})" if changed else name
+
+
+def from_text(text: str, kinds: tuple[type, ...], what: str) -> Any:
+    """One of the dataclasses from `name` or `name(field=value, ...)`. ValueError names what is allowed."""
+    by_name = {text_name(kind): kind for kind in kinds}
+    match = re.fullmatch(r"\s*([\w-]+)\s*(?:\((.*)\))?\s*", text)
+    name = match.group(1).lower() if match else text
+    if not match or name not in by_name:
+        near = difflib.get_close_matches(name, by_name, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"{what} {text!r}: give one of {', '.join(by_name)}, e.g. {example(kinds[0])}{hint}")
+    given = _arguments(match.group(2) or "")
+    if given is None:
+        raise ValueError(f"{what} {text!r}: write it as {example(by_name[name])}")
+    hints = typing.get_type_hints(by_name[name])
+    if any(field not in hints for field in given):
+        known = ", ".join(hints) or "nothing"
+        raise ValueError(f"{what} {text!r}: {name} takes {known}, as in {example(by_name[name])}")
+    for field, value in given.items():
+        if not _fits(value, hints[field]):
+            raise ValueError(f"{what} {text!r}: {field} cannot be {value!r}; write it as {example(by_name[name])}")
+    return by_name[name](**{f: float(value) if hints[f] is float else value for f, value in given.items()})
+
+
+def text_name(kind: type) -> str:
+    """`GaussianMixture` is `gaussian-mixture`, `ResNet18` is `resnet18`."""
+    # ResNet is one word
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.__name__.replace("ResNet", "Resnet")).lower()
+
+
+def example(kind: type) -> str:
+    """The dataclass written with its first field's default, where it has a field."""
+    first = [f"({field.name}={field.default!r})" for field in dataclasses.fields(kind)[:1]]
+    return text_name(kind) + "".join(first)
+
+
+def parts_of(hint: Any) -> tuple[type, ...]:
+    """The dataclasses that a type hint admits, none where it admits none."""
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    return tuple(option for option in options if isinstance(option, type) and dataclasses.is_dataclass(option))
+
+
+def _arguments(text: str) -> dict[str, Any] | None:
+    """The values in `field=value, ...`, None where it is written otherwise."""
+    try:
+        call = ast.parse(f"f({text})", mode="eval").body
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+            return None
+        given = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+        return given if len(given) == len(call.keywords) else None
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):  # what the two may raise
+        return None
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of the type of a field: a number, a truth value, or a tuple of numbers."""
+    if typing.get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_fits(one, typing.get_args(hint)[0]) for one in value)
+    if hint is bool or isinstance(value, bool):
+        return hint is bool and isinstance(value, bool)
+    return isinstance(value, int | float) if hint is float else isinstance(value, hint)
+
+
+def _to_json(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_text(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _from_json(value: Any, hint: Any, name: str) -> Any:
+    kinds = parts_of(hint)
+    if kinds and isinstance(value, str):
+        return from_text(value, kinds, name)
+    return tuple(value) if isinstance(value, list) else value
