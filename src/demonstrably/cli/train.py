@@ -1,0 +1,225 @@
+"""`demonstrably train LEARNER --data FILE --out RUN`."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+import tyro
+
+from demonstrably.cli import parse, suggest
+from demonstrably.cli.parts import registry
+from demonstrably.cli.progress import Bar
+from demonstrably.data.demonstrations import Demonstrations
+from demonstrably.data.findings import inspect
+from demonstrably.data.formats import load
+from demonstrably.learners import LEARNERS
+from demonstrably.learners.learner import Learner
+from demonstrably.spec import Environment
+from demonstrably.training.session import Plan, Session
+
+# What plays episodes is imported where it is needed: without it the first step comes a second earlier.
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every learner's training takes; the learner's own hyperparameters stand beside it."""
+
+    data: Path
+    """File of demonstrations."""
+    out: Path
+    """Run folder to make."""
+    steps: int = 10_000
+    """Updates of each member."""
+    members: int = 1
+    """Independent copies, seeded seed, seed + 1, ..., trained at once."""
+    seed: int = 0
+    keys: tuple[str, ...] = ()
+    """Observation keys that the policy reads; by default all that are not repeated in another."""
+    where: str | None = None
+    """Which episodes: a mask's name, or a condition such as "quality == 'expert' and length > 100"."""
+    episodes: int | None = None
+    """Only the first so many of them."""
+    validation: float = 0.1
+    """Share of the episodes held out for the validation loss."""
+    stratify: str | None = None
+    """Column of the episode table whose shares the held-out episodes keep."""
+    checkpoint_every: int | None = None
+    """Steps between checkpoints; by default there are 20."""
+    log_every: int = 100
+    """Steps between lines of metrics."""
+    env: str | None = None
+    """Environment id; by default the file's own."""
+    rollouts: int = 0
+    """Episodes a member at every checkpoint; 0 plays none."""
+    success: str = "any"
+    """When an episode succeeds: any or last (the environment's signal at any step or at the last), or a rule."""
+    workers: int | None = None
+    """Processes that hold the environments."""
+    stop_early: Literal["validation-loss", "success", "return"] | None = None
+    """End once this has not improved for `patience` checkpoints."""
+    patience: int = 5
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; auto takes a GPU where there is one."""
+    resume: bool = False
+    """Go on from the last checkpoint in `out`."""
+    json: bool = False
+    """Print one JSON document."""
+
+    def __post_init__(self) -> None:
+        if self.rollouts < 0 or self.patience < 1:
+            raise ValueError("--rollouts must be at least 0 and --patience at least 1")
+        if self.stop_early in ("success", "return") and not self.rollouts:
+            raise ValueError(f"--stop-early {self.stop_early} needs episodes to look at: give --rollouts 10")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train, and print where the run is and how it went."""
+    options, learner = _options(list(sys.argv[1:] if arguments is None else arguments))
+    demos = _demonstrations(options)
+    session = _session(demos, options, learner)
+    with Bar("train") as bar:
+        last = _train(session, options, bar)
+    session.run.write_json("findings.json", inspect(demos).to_dict())
+    _finish(session, options, last)
+    return 0
+
+
+def _options(given: list[str]) -> tuple[Options, Learner]:
+    """The options and the learner that the words describe; its preset gives the defaults of the rest."""
+    if not given or given[0].startswith("-"):
+        if given and given[0] in ("-h", "--help"):
+            print("usage: demonstrably train LEARNER --data FILE --out RUN [options]\n\nlearners:")
+            for name, (kind, presets) in LEARNERS.items():
+                print(f"  {name:8} {(kind.__doc__ or '').splitlines()[0]} Presets: {', '.join(presets)}.")
+            print("\n`demonstrably train LEARNER --help` lists the options of one.")
+            raise SystemExit(0)
+        raise ValueError(f"`demonstrably train` needs a learner first: {', '.join(LEARNERS)}")
+    name, *rest = given
+    if name not in LEARNERS:
+        raise ValueError(f"`demonstrably train` knows no {name!r}; {suggest(name, LEARNERS)}")
+    kind, presets = LEARNERS[name]
+    base = _preset(name, rest) or kind()
+    shape = dataclasses.make_dataclass(
+        "TrainOptions",
+        [
+            ("common", Annotated[Options, tyro.conf.arg(name="")]),
+            ("learner", Annotated[kind, tyro.conf.arg(name="")], dataclasses.field(default=base)),
+            ("preset", str | None, dataclasses.field(default=None)),
+        ],
+        frozen=True,
+    )
+    shape.__doc__ = f"{kind.__doc__}\n\nPresets: {', '.join(presets)}."
+    filled: Any = parse(shape, rest, prog=f"demonstrably train {name}", registry=registry())
+    return filled.common, filled.learner
+
+
+def _preset(name: str, given: Sequence[str]) -> Learner | None:
+    """The preset that the words ask for. ValueError for an unknown one."""
+    words = [word for text in given for word in text.split("=", 1)]
+    if "--preset" not in words[:-1]:
+        return None
+    wanted, presets = words[words.index("--preset") + 1], LEARNERS[name][1]
+    if wanted not in presets:
+        raise ValueError(f"{name} has no preset {wanted!r}; {suggest(wanted, presets)}")
+    return presets[wanted]
+
+
+def _demonstrations(options: Options) -> Demonstrations:
+    demos = load(options.data)
+    demos = demos.select(options.where) if options.where else demos
+    if options.episodes is not None:
+        demos = demos.select(range(min(options.episodes, len(demos))))
+    if options.env:
+        demos = dataclasses.replace(demos, environment=Environment(options.env))
+    return demos
+
+
+def _session(demos: Demonstrations, options: Options, learner: Learner) -> Session:
+    """Plan, checks and run folder. Everything that can be wrong is found before training."""
+    plan = Plan(
+        steps=options.steps,
+        members=options.members,
+        seed=options.seed,
+        checkpoint_every=options.checkpoint_every,
+        log_every=options.log_every,
+        validation=options.validation if len(demos) > 1 else 0.0,
+        stratify=options.stratify,
+        device=_device(options.device),
+    )
+    if options.stop_early == "validation-loss" and not plan.validation:
+        raise ValueError("--stop-early validation-loss needs held-out episodes: give --validation 0.1, and 2 episodes")
+    if options.rollouts:
+        from demonstrably.cli.while_training import check_environment
+
+        check_environment(demos.spec(options.keys or None))
+    session = Session.open(learner, demos, plan, options.out, observations=options.keys or None, resume=options.resume)
+    _say(f"{demos!r}")
+    _say(f"{plan.members} member(s), {plan.steps} steps on {plan.device}, into {session.run.path}")
+    return session
+
+
+def _device(wanted: str) -> str:
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=wanted).item()
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {wanted} cannot be used here: {str(error).splitlines()[0]}") from error
+    return wanted
+
+
+def _train(session: Session, options: Options, bar: Bar) -> dict[str, Any]:
+    """Runs the session to its end or to an early stop; returns the last checkpoint's figures."""
+    last: dict[str, Any] = {}
+    resumed = int(session.state.step)
+    if resumed and _over(session, options, resumed, last):  # a kill may have come between a checkpoint and this
+        return last
+    for progress in session.train():
+        loss = float(np.mean(progress.metrics["loss"]))
+        bar.update(progress.step, session.plan.steps, f"loss {loss:.3f}, {progress.steps_per_second:.0f} steps/s")
+        if not session.at_checkpoint(progress.step):
+            continue
+        last = {name: values.tolist() for name, values in progress.metrics.items()}
+        last["steps_per_second"] = progress.steps_per_second
+        if _over(session, options, progress.step, last):
+            break
+    return last
+
+
+def _over(session: Session, options: Options, step: int, last: dict[str, Any]) -> bool:
+    """What follows a checkpoint: the rollouts that are wanted, into `last`, and whether to stop early."""
+    if options.rollouts:
+        from demonstrably.cli.while_training import play
+
+        last["score"] = play(session, options.rollouts, options.success, options.workers)
+    if not options.stop_early:
+        return False
+    from demonstrably.evaluation.early_stop import Watch
+
+    over = Watch(options.stop_early, options.patience, session.run).over()
+    if over:
+        what = f"no better {options.stop_early} for {options.patience} checkpoints"
+        _say(f"stopped early at step {step}: {what}")
+    return over
+
+
+def _finish(session: Session, options: Options, last: dict[str, Any]) -> None:
+    run = session.run
+    if options.json:
+        print(json.dumps({"run": str(run.path), "checkpoints": run.checkpoints, **last}))
+        return
+    if "validation_loss" in last:
+        losses = ", ".join(f"{loss:.3f}" for loss in last["validation_loss"])
+        print(f"validation loss by member: {losses} (a poor guide to success: select by rollouts)")
+    print(f"{len(run.checkpoints)} checkpoints in {run.path}")
+    print(f"next: demonstrably select {run.path} --rollouts 300")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
