@@ -1,0 +1,72 @@
+"""BC and BC-RNN on 25 human demonstrations of a door (Adroit), and whether validation loss picks good policies.
+
+Mandlekar et al. 2021, arXiv 2108.03298: memory matters on human data; the lowest validation loss is a poor guide.
+The demonstrations are those of Rajeswaran et al. 2018, arXiv 1709.10087.
+
+    python reproductions/adroit_door.py --data FOLDER_OF adroit_door_human.hdf5
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import fresh_score, main, say, trained
+
+from demonstrably.data.formats import load
+from demonstrably.evaluation.compare_run import compare_runs
+from demonstrably.evaluation.select_run import arms_of, select_run, selected
+from demonstrably.learners.bc import BC
+from demonstrably.learners.bc_rnn import BCRNN
+from demonstrably.nets.mlp import MLP
+from demonstrably.nets.recurrent import LSTM
+from demonstrably.training.run import Run
+from demonstrably.training.session import Plan
+
+MEMBERS, SELECT, FRESH = 3, 400, 200
+LEARNERS = {
+    "bc": (BC(learning_rate=1e-3, batch_size=256, body=MLP((512, 512))), 4000),
+    "bc-rnn": (BCRNN(learning_rate=1e-3, batch_size=50, body=LSTM(200, 2)), 2000),
+}
+
+
+def reproduce(data: Path, runs: Path) -> dict[str, Any]:
+    """Trains both, selects on each, compares the selected, and scores what other rules would have picked."""
+    demos = load(data / "adroit_door_human.hdf5")
+    found: dict[str, Any] = {}
+    for name, (learner, steps) in LEARNERS.items():
+        plan = Plan(steps, members=MEMBERS, validation=0.12, checkpoint_every=steps // 20)
+        run = trained(learner, demos, plan, runs / name)
+        selection = select_run(run.path, SELECT)
+        say(f"{name}: {selection}")
+        naive = arms_of(run, None, None)[selection.naive]
+        found[name] = picks(run, naive) | {"naive_maximum": selection.arms[selection.naive].mean}
+    compared = compare_runs([runs / name for name in LEARNERS], FRESH)
+    say(str(compared.comparison))
+    found["comparison"] = compared.to_dict()["comparison"]
+    return found
+
+
+def picks(run: Run, naive: tuple[int, int]) -> dict[str, Any]:
+    """Success on fresh seeds of what each rule picks: selection, naive best, last, lowest validation loss."""
+    winner = selected(run)
+    assert winner
+    lines = [line for line in run.metrics() if "validation_loss" in line]
+    losses = np.array([line["validation_loss"] for line in lines])  # (checkpoints, members)
+    lowest = [(lines[i]["step"], m) for m, i in enumerate(losses.argmin(0))]
+    rules = {
+        "selected": [winner],
+        "all_members_at_selected": [(winner[0], m) for m in range(run.members)],
+        "naive_best": [naive],
+        "last": [(run.checkpoints[-1], m) for m in range(run.members)],
+        "lowest_validation_loss": lowest,
+    }
+    found: dict[str, Any] = {}
+    for rule, arms in rules.items():
+        score = fresh_score(run, arms, FRESH)
+        say(f"{run.name} {rule} {arms}: {score}")
+        found[rule] = score.to_dict() | {"arms": arms}
+    return found
+
+
+if __name__ == "__main__":
+    main("adroit_door", reproduce)

@@ -1,0 +1,69 @@
+"""What the reproductions share: training into a folder, scores on fresh seeds, and the check against expectation."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from demonstrably.data.demonstrations import Demonstrations
+from demonstrably.evaluation.fresh import Conditions, free_seed
+from demonstrably.evaluation.intervals import Score, score_of
+from demonstrably.learners.learner import Learner
+from demonstrably.training.run import Run
+from demonstrably.training.session import Plan, Session
+
+HERE = Path(__file__).parent
+
+
+def say(text: str) -> None:
+    """A line on standard error, with the time."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def trained(learner: Learner, demos: Demonstrations, plan: Plan, folder: Path) -> Run:
+    """The run in the folder, trained to its end; gone on with where it was interrupted."""
+    session = Session.open(learner, demos, plan, folder, resume=(folder / "config.json").exists())
+    began = time.monotonic()
+    for progress in session.train():
+        if session.at_checkpoint(progress.step):
+            losses = ", ".join(f"{value:.2f}" for value in progress.metrics["loss"])
+            say(f"{folder.name} step {progress.step}: loss {losses}; {progress.steps_per_second:.0f} steps/s")
+    say(f"{folder.name}: trained in {time.monotonic() - began:.0f} s")
+    return session.run
+
+
+def fresh_score(run: Run, arms: list[tuple[int, int]], episodes: int, conditions: Conditions | None = None) -> Score:
+    """Score of some (checkpoint, member) on seeds that the run has never played; the episodes are kept in it."""
+    conditions = conditions or Conditions()
+    first = free_seed([run], episodes)
+    table = conditions.play(run, arms, range(first, first + episodes))
+    conditions.keep(run, [table], "evaluate")
+    return score_of(table)
+
+
+def main(name: str, reproduce: Callable[[Path, Path], dict[str, Any]]) -> None:
+    """Runs a reproduction, writes its result, and compares it with its expected range."""
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared" / "data", help="folder of data files")
+    parser.add_argument("--runs", type=Path, default=Path("runs") / name, help="where the runs are kept and resumed")
+    options = parser.parse_args()
+    found = reproduce(options.data, options.runs)
+    text = json.dumps(found, indent=1)
+    (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results" / f"{name}.json").write_text(text + "\n")
+    print(text)
+    expected = json.loads((HERE / "expected" / f"{name}.json").read_text())
+    misses = [line for key, bounds in expected.items() if (line := _miss(key, found, bounds))]
+    print("\n".join(misses) if misses else "all within the expected range")
+    raise SystemExit(1 if misses else 0)
+
+
+def _miss(key: str, found: dict[str, Any], bounds: dict[str, float]) -> str | None:
+    value: Any = found
+    for part in key.split("."):
+        value = value[part]
+    low, high = bounds.get("at_least", float("-inf")), bounds.get("at_most", float("inf"))
+    return None if low <= value <= high else f"{key} is {value:.3f}, expected within [{low}, {high}]"
