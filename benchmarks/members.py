@@ -19,7 +19,7 @@ import torch
 from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.learners.bc import BC
 from demonstrably.learners.bc_rnn import BCRNN
-from demonstrably.learners.learner import Learner
+from demonstrably.learners.contract import Learner
 from demonstrably.training.capture import stepper
 from demonstrably.training.feeds import OfflineFeed
 

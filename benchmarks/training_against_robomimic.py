@@ -1,6 +1,6 @@
 """Training speed, memory and start-up beside robomimic's own loop, on the same synthetic low-dimensional file.
 
-    python benchmarks/training_against_robomimic.py --robomimic-python /path/to/venv/bin/python [--threads 1 2] [--repeats 3]
+    python benchmarks/training_against_robomimic.py --robomimic-python VENV/bin/python [--threads 1 2] [--repeats 3]
 
 Both are started as a user would start them, one after the other in turn, so that a change of the machine's speed hits
 both. Every figure is read inside the process at each gradient step. The bare products are those of the networks'
@@ -89,7 +89,18 @@ def ours(kind: str, data: Path, out: Path, threads: int, started: float) -> dict
 
     learner.step = timed
     steps = str(STEPS[kind] + WARM_UP)
-    flags = ["--preset", "robomimic", "--steps", steps, "--checkpoint-every", steps, "--validation", "0", "--device", "cpu"]
+    flags = [
+        "--preset",
+        "robomimic",
+        "--steps",
+        steps,
+        "--checkpoint-every",
+        steps,
+        "--validation",
+        "0",
+        "--device",
+        "cpu",
+    ]
     status = main(["train", kind, "--data", str(data), "--out", str(out), *flags])
     assert status == 0
     return clock.figures()

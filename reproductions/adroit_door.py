@@ -22,10 +22,10 @@ from demonstrably.nets.recurrent import LSTM
 from demonstrably.training.run import Run
 from demonstrably.training.session import Plan
 
-MEMBERS, SELECT, FRESH = 3, 400, 200
+MEMBERS, SELECT, SELECT_EACH, FRESH = 3, 600, 200, 200
 LEARNERS = {
-    "bc": (BC(learning_rate=1e-3, batch_size=256, body=MLP((512, 512))), 4000),
-    "bc-rnn": (BCRNN(learning_rate=1e-3, batch_size=50, body=LSTM(200, 2)), 2000),
+    "bc": (BC(learning_rate=5e-4, batch_size=256, gradient_clip=5.0, average=0.995, body=MLP((512, 512))), 4000),
+    "bc-rnn": (BCRNN(learning_rate=1e-3, batch_size=50, gradient_clip=5.0, average=0.995, body=LSTM(200, 2)), 2000),
 }
 
 
@@ -36,26 +36,28 @@ def reproduce(data: Path, runs: Path) -> dict[str, Any]:
     for name, (learner, steps) in LEARNERS.items():
         plan = Plan(steps, members=MEMBERS, validation=0.12, checkpoint_every=steps // 20)
         run = trained(learner, demos, plan, runs / name)
-        selection = select_run(run.path, SELECT)
+        own = []
+        for member in range(MEMBERS):
+            select_run(run.path, SELECT_EACH, members=[member], restart=True)
+            own.append(_winner(run))
+        selection = select_run(run.path, SELECT, restart=True)
         say(f"{name}: {selection}")
         naive = arms_of(run, None, None)[selection.naive]
-        found[name] = picks(run, naive) | {"naive_maximum": selection.arms[selection.naive].mean}
+        found[name] = picks(run, naive, own) | {"naive_maximum": selection.arms[selection.naive].mean}
     compared = compare_runs([runs / name for name in LEARNERS], FRESH)
     say(str(compared.comparison))
     found["comparison"] = compared.to_dict()["comparison"]
     return found
 
 
-def picks(run: Run, naive: tuple[int, int]) -> dict[str, Any]:
+def picks(run: Run, naive: tuple[int, int], own: list[tuple[int, int]]) -> dict[str, Any]:
     """Success on fresh seeds of what each rule picks: selection, naive best, last, lowest validation loss."""
-    winner = selected(run)
-    assert winner
     lines = [line for line in run.metrics() if "validation_loss" in line]
     losses = np.array([line["validation_loss"] for line in lines])  # (checkpoints, members)
     lowest = [(lines[i]["step"], m) for m, i in enumerate(losses.argmin(0))]
     rules = {
-        "selected": [winner],
-        "all_members_at_selected": [(winner[0], m) for m in range(run.members)],
+        "selected": [_winner(run)],
+        "each_member_selected": own,
         "naive_best": [naive],
         "last": [(run.checkpoints[-1], m) for m in range(run.members)],
         "lowest_validation_loss": lowest,
@@ -66,6 +68,12 @@ def picks(run: Run, naive: tuple[int, int]) -> dict[str, Any]:
         say(f"{run.name} {rule} {arms}: {score}")
         found[rule] = score.to_dict() | {"arms": arms}
     return found
+
+
+def _winner(run: Run) -> tuple[int, int]:
+    winner = selected(run)
+    assert winner, "select_run wrote it"
+    return winner
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.evaluation.fresh import Conditions, free_seed
 from demonstrably.evaluation.intervals import Score, score_of
-from demonstrably.learners.learner import Learner
+from demonstrably.learners.contract import Learner
 from demonstrably.training.run import Run
 from demonstrably.training.session import Plan, Session
 

@@ -1,6 +1,6 @@
 """Sanity on machine demonstrations: CartPole from one expert episode, FetchPickAndPlace from 50 scripted ones.
 
-    python reproductions/experts.py --data FOLDER_WITH expert/cartpole_expert.hdf5, expert/fetchpickandplace_scripted.hdf5
+python reproductions/experts.py --data FOLDER_WITH expert/cartpole_expert.hdf5, expert/fetchpickandplace_scripted.hdf5
 """
 
 from pathlib import Path
@@ -34,7 +34,7 @@ def cartpole(data: Path, runs: Path) -> dict[str, Any]:
 
 
 def fetch(data: Path, runs: Path) -> dict[str, Any]:
-    """The selected policy, and all members at its checkpoint. Success is counted at the last step, as is usual there."""
+    """The selected policy, and all members at its checkpoint. Success counts at the last step, as usual there."""
     demos = load(data / "expert" / "fetchpickandplace_scripted.hdf5")
     learner = BC(learning_rate=1e-3, batch_size=256, body=MLP((256, 256)))
     run = trained(learner, demos, Plan(4000, members=3, checkpoint_every=400), runs / "fetch")

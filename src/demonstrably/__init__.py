@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from demonstrably.evaluation.select import select
     from demonstrably.learners.bc import BC
     from demonstrably.learners.bc_rnn import BCRNN
-    from demonstrably.learners.learner import Learner, Policy, State
+    from demonstrably.learners.contract import Learner, Policy, State
     from demonstrably.spec import Continuous, Discrete, Environment, Field, Spec
     from demonstrably.training.loop import train
 
@@ -52,10 +52,10 @@ _HOME = {
     "Environment": "spec",
     "Episode": "data.demonstrations",
     "Field": "spec",
-    "Learner": "learners.learner",
-    "Policy": "learners.learner",
+    "Learner": "learners.contract",
+    "Policy": "learners.contract",
     "Spec": "spec",
-    "State": "learners.learner",
+    "State": "learners.contract",
     "compare": "evaluation.compare",
     "inspect": "data.findings",
     "load": "data.formats",

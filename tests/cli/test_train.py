@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,22 @@ def test_going_on(reach: str, out: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert answer(capsys)["checkpoints"] == [10, 20, 30, 40]
 
 
+def test_the_first_updates_load_nothing_that_they_do_not_need(reach: str, out: Path) -> None:
+    """What plays episodes, draws curves or compiles comes later, or the first step would."""
+    code = (
+        "import sys\n"
+        "from demonstrably.cli.main import main\n"
+        "from demonstrably.training.events import Events\n"
+        "def loaded(*_):\n"
+        "    print(*{'gymnasium', 'tensorboard', 'torch._dynamo', 'scipy', 'plotly'} & set(sys.modules))\n"
+        "    raise SystemExit(0)\n"
+        "Events.write = loaded\n"
+        f"main(['train', 'bc', '--data', {reach!r}, '--out', {str(out)!r}, '--steps', '2', '--log-every', '1'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "" and (out / "metrics.jsonl").exists()
+
+
 # --- data ---
 
 
@@ -248,7 +265,7 @@ def test_an_early_stop_by_episodes(pole: str, out: Path, capsys: pytest.CaptureF
         (["--lerning-rate", "3"], "unknown flag --lerning-rate for `demonstrably train bc`; did you mean --learning-"),
         (["--window", "3"], "unknown flag --window for `demonstrably train bc`"),
         (["--head", "gausian-mixture"], "did you mean gaussian-mixture?"),
-        (["--head", "categorical"], "the categorical head needs discrete actions"),
+        (["--head", "categorical"], "Categorical needs discrete actions"),
         (["--body", "mlp(hidden=8)"], "hidden cannot be 8; write it as mlp(hidden=(1024, 1024))"),
         (["--body", "lstm"], "give one of mlp"),
         (["--preset", "robomimc"], "bc has no preset 'robomimc'; did you mean robomimic?"),

@@ -19,7 +19,7 @@ from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.learners import LEARNERS
 from demonstrably.learners.bc import BC
 from demonstrably.learners.bc_rnn import BCRNN
-from demonstrably.learners.learner import Carry, Learner, Policy, State
+from demonstrably.learners.contract import Carry, Learner, Policy, State
 from demonstrably.nets import random as numbers
 from demonstrably.nets import transformer
 from demonstrably.nets.heads import Categorical, Deterministic, GaussianMixture, TanhGaussian

@@ -26,9 +26,14 @@ def table(shared_data):
     return {row["file"]: row for row in rows if row["file"] != OVERCOOKED}
 
 
-def test_every_file_holds_what_the_table_says(shared_data, table):
+@pytest.fixture(scope="module")
+def loaded(shared_data, table):
+    return {name: load(shared_data / name) for name in table}
+
+
+def test_every_file_holds_what_the_table_says(loaded, table):
     for name, row in table.items():
-        demos = load(shared_data / name)
+        demos = loaded[name]
         assert len(demos) == int(row["episodes"]) and demos.transitions == int(row["transitions"])
         assert demos.environment is not None and demos.environment.name == row["environment"]
         returns = demos.table.column("return").to_numpy()
@@ -39,9 +44,9 @@ def test_every_file_holds_what_the_table_says(shared_data, table):
         assert not [one for one in demos.notes if one.kind in ("count-mismatch", "return-mismatch", "misaligned")]
 
 
-def test_nothing_in_them_is_an_error(shared_data, table):
-    for name in table:
-        findings = inspect(load(shared_data / name))
+def test_nothing_in_them_is_an_error(loaded):
+    for name, demos in loaded.items():
+        findings = inspect(demos)
         assert findings.counts["error"] == 0, name
 
 

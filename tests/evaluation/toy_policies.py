@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from demonstrably.evaluation.game import policy_seeds
-from demonstrably.learners.learner import Policy
+from demonstrably.learners.contract import Policy
 from demonstrably.nets.random import streams, uniform
 from demonstrably.spec import Continuous, Discrete, Environment, Field, Spec
 

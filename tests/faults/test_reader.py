@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from demonstrably.data.findings import inspect
-from demonstrably.data.formats import FileError, heaps, load, save
+from demonstrably.data.formats import FileError, hdf5, heaps, load, save
 
 from ..data.recordings import each_demo, replaced, write_recording
 
@@ -311,6 +311,10 @@ def test_attributes_of_strange_types_are_left_alone(tmp_path):
         attributes["good"] = 1
 
     columns = load(write_recording(tmp_path / "recording.hdf5", change=change)).table.column_names
+    with h5py.File(tmp_path / "recording.hdf5") as file:
+        attributes = {name: hdf5.attribute(file["data/demo_0"], name) for name in file["data/demo_0"].attrs}
+    assert attributes["good"] == 1 and len(attributes["large"]) == 5000
+    assert attributes["sequence"] is attributes["record"] is attributes["reference"] is None
     assert "good" in columns and not {"sequence", "record", "reference", "large"} & set(columns)
 
 
@@ -363,7 +367,7 @@ MUTATIONS = st.lists(
     min_size=1,
     max_size=12,
 )
-MANY = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+MANY = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
 @MANY

@@ -12,7 +12,7 @@ from torch import Tensor
 from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.learners.bc import BC
 from demonstrably.learners.bc_rnn import BCRNN
-from demonstrably.learners.learner import Learner, Policy
+from demonstrably.learners.contract import Learner, Policy
 from demonstrably.nets.heads import (
     EDGE,
     Categorical,

@@ -125,7 +125,7 @@ def test_the_usual_head_follows_the_action() -> None:
 @pytest.mark.parametrize(
     ("learner", "spec", "message"),
     [
-        (replace(SMALL, head=Categorical()), SPEC, "categorical head needs discrete actions"),
+        (replace(SMALL, head=Categorical()), SPEC, "Categorical needs discrete actions"),
         (replace(SMALL, head=Deterministic()), replace(SPEC, action=Discrete(3)), "needs continuous actions"),
         (replace(SMALL, learning_rate=(1e-3, 1e-4)), SPEC, "learning_rate has 2 values for 3 members"),
         (replace(SMALL, weight_decay=(0.1,)), SPEC, "weight_decay has 1 values for 3 members"),

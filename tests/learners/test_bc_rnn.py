@@ -8,7 +8,7 @@ from torch import Tensor
 
 from demonstrably.data.batches import WindowBatch, Windows
 from demonstrably.learners.bc_rnn import BCRNN, PRESETS, likelihood_loss
-from demonstrably.learners.learner import State
+from demonstrably.learners.contract import State
 from demonstrably.learners.policies import actor_of
 from demonstrably.nets.heads import Deterministic
 from demonstrably.nets.recurrent import LSTM

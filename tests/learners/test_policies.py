@@ -6,7 +6,7 @@ from torch import Tensor
 
 from demonstrably.learners.bc import BC
 from demonstrably.learners.bc_rnn import BCRNN
-from demonstrably.learners.learner import Carry, Learner, State
+from demonstrably.learners.contract import Carry, Learner, State
 from demonstrably.learners.policies import ActorPolicy, actor_of
 from demonstrably.nets.heads import GaussianMixture
 from demonstrably.nets.mlp import MLP

@@ -7,7 +7,7 @@ import torch
 from demonstrably.data.batches import Batch, Steps
 from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.learners.bc import BC
-from demonstrably.learners.learner import State
+from demonstrably.learners.contract import State
 from demonstrably.nets.mlp import MLP
 from demonstrably.training.capture import stepper
 from demonstrably.training.feeds import Feed, OfflineFeed

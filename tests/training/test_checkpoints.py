@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from demonstrably.learners.bc import BC
 from demonstrably.learners.bc_rnn import BCRNN
-from demonstrably.learners.learner import Learner, State
+from demonstrably.learners.contract import Learner, State
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.recurrent import LSTM
 from demonstrably.spec import Continuous, Environment, Field, Spec

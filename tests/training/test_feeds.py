@@ -13,7 +13,7 @@ from torch import Tensor
 
 from demonstrably.data.batches import Batch, Reads, StepBatch, Steps, WindowBatch, Windows
 from demonstrably.data.demonstrations import Demonstrations
-from demonstrably.learners.learner import State
+from demonstrably.learners.contract import State
 from demonstrably.nets.random import streams
 from demonstrably.training.feeds import OfflineFeed
 

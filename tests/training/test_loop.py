@@ -13,7 +13,7 @@ from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.learners.adam import Adam
 from demonstrably.learners.bc import BC
 from demonstrably.learners.bc_rnn import BCRNN
-from demonstrably.learners.learner import Learner, Metrics, Policy, State
+from demonstrably.learners.contract import Learner, Metrics, Policy, State
 from demonstrably.nets.heads import Deterministic
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.recurrent import LSTM

@@ -11,7 +11,7 @@ import pytest
 from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.learners.bc import BC
 from demonstrably.learners.bc_rnn import BCRNN
-from demonstrably.learners.learner import Learner
+from demonstrably.learners.contract import Learner
 from demonstrably.nets.heads import Categorical
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.recurrent import LSTM
@@ -147,7 +147,7 @@ def test_a_training_that_is_ended_early_leaves_its_last_points(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("learner", "rest", "message"),
     [
-        (replace(LEARNER, head=Categorical()), {}, "categorical head needs discrete actions"),
+        (replace(LEARNER, head=Categorical()), {}, "Categorical needs discrete actions"),
         (replace(LEARNER, learning_rate=(1e-3,)), {}, "learning_rate has 1 values for 2 members"),
         (replace(LEARNER, batch_size=0), {}, "batch_size is 0"),
         (LEARNER, {"observations": ("stat",)}, "no observation key 'stat'"),

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from rich.console import Console
@@ -24,7 +23,7 @@ from demonstrably.evaluation.intervals import return_interval
 from demonstrably.evaluation.select_run import select_run, selected
 from demonstrably.learners.bc import BC
 from demonstrably.learners.bc_rnn import BCRNN
-from demonstrably.learners.learner import Learner
+from demonstrably.learners.contract import Learner
 from demonstrably.nets.heads import Categorical
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.recurrent import LSTM
@@ -65,7 +64,7 @@ LEARNERS: dict[str, Learner] = {
     "bc-rnn": BCRNN(learning_rate=1e-3, batch_size=64, body=LSTM(128, 1), head=HEAD, normalize=False),
 }
 SHOWN = "cramped_room"
-FRESH = pa.array(["confirm", "compare"])  # episodes that the selection did not see
+FRESH = ["confirm", "compare"]  # episodes that the selection did not see
 BOUNDS = (0.0, 400.0)  # points of an episode: people's best is about 200 in as many steps
 
 
@@ -114,8 +113,8 @@ def _trained(name: str, learner: Learner, demos: Demonstrations, size: Size, fol
 def _against_people(run: Run) -> None:
     """Returns of the selected policy on fresh seeds, by layout, as a share of what human pairs earn."""
     step, member = _winner(run)
-    fresh = pc.is_in(pc.field("purpose"), value_set=FRESH)
-    rows = run.evaluations().filter(fresh & (pc.field("checkpoint") == step) & (pc.field("member") == member))
+    mine = (pc.field("checkpoint") == step) & (pc.field("member") == member)
+    rows = run.evaluations().filter(pc.field("purpose").isin(FRESH) & mine)
     for layout in LAYOUTS:
         returns = rows.filter(pc.field("task") == layout).column("return").to_numpy()
         if not len(returns):

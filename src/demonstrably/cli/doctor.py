@@ -22,7 +22,7 @@ ENABLES = {
     "mujoco": "the MuJoCo environments of Gymnasium and Gymnasium-Robotics, and rendering them",
     "video": "mp4 videos of rollouts",
 }
-# For `demonstrably demo`. Without what they ask for besides: of one only the rules are used, of the other only the data.
+# For `demonstrably demo`, without what they ask for besides: of one only the rules are used, of the other the data.
 OVERCOOKED = [Requirement("overcooked>=0.2.1"), Requirement("overcooked-ai==1.1.0")]
 # Modules whose import name is not the name of the distribution.
 DISTRIBUTION_OF_MODULE = {"gymnasium_robotics": "gymnasium-robotics"}

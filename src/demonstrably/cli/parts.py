@@ -4,7 +4,7 @@ from typing import Any
 
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from demonstrably.learners.learner import Learner
+from demonstrably.learners.contract import Learner
 from demonstrably.training.fields import from_text, parts_of, text_name, to_text
 
 AUTO = "auto"  # stands for None: the learner chooses

@@ -19,7 +19,7 @@ from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.data.findings import inspect
 from demonstrably.data.formats import load
 from demonstrably.learners import LEARNERS
-from demonstrably.learners.learner import Learner
+from demonstrably.learners.contract import Learner
 from demonstrably.spec import Environment
 from demonstrably.training.session import Plan, Session
 

@@ -50,7 +50,7 @@ class Findings(Sequence[Finding]):
     def __len__(self) -> int:
         return len(self.found)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         return self.found[index]
 
     def __iter__(self) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from demonstrably.evaluation.arena import Arena
 from demonstrably.evaluation.environments import Adapter, check
 from demonstrably.evaluation.worker import Outcome, Reply
-from demonstrably.learners.learner import Carry, Policy
+from demonstrably.learners.contract import Carry, Policy
 from demonstrably.nets.random import fork, streams
 
 Pair = tuple[int, int]  # a member and a seed

@@ -12,7 +12,7 @@ from demonstrably.evaluation.game import Game, Pair
 from demonstrably.evaluation.recorder import Recorder, Take
 from demonstrably.evaluation.success import Success, judge
 from demonstrably.evaluation.worker import Outcome
-from demonstrably.learners.learner import Policy
+from demonstrably.learners.contract import Policy
 from demonstrably.spec import Environment
 
 # With 16 rows of float32 every member's share of a batch begins at a multiple of 64 bytes. Products round by their

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from demonstrably.learners import bc, bc_rnn
-from demonstrably.learners.learner import Learner
+from demonstrably.learners.contract import Learner
 
 # Name -> the learner with its defaults, and presets by name.
 LEARNERS: Mapping[str, tuple[type[Learner], Mapping[str, Learner]]] = MappingProxyType(

@@ -49,7 +49,9 @@ class Adam:
         _check(rates, decays, gradient_clip)
         pairs = list(zip(rates, decays, strict=True))
         # What one call of the kernel updates: the members from `start` to `stop`.
-        self.calls = [(0, members, *pairs[0])] if len(set(pairs)) == 1 else [(i, i + 1, *p) for i, p in enumerate(pairs)]
+        self.calls = (
+            [(0, members, *pairs[0])] if len(set(pairs)) == 1 else [(i, i + 1, *p) for i, p in enumerate(pairs)]
+        )
 
     def step(self, loss: Float[Tensor, "M"]) -> None:
         """One update of every member from its own loss."""

@@ -4,9 +4,8 @@ Pomerleau 1989, "ALVINN"; as studied in Mandlekar et al. 2021 (robomimic), arXiv
 
 Uses: Eq. 1, the negative log-likelihood.
 **Departures** from robomimic: observations are normalized by the data's exact statistics (its presets do not), an
-average of the weights acts, the
-padding at the ends of episodes enters no loss, and steps are drawn with replacement. `--preset robomimic` gives the
-study's hyperparameters, observations as recorded.
+average of the weights acts, the padding at the ends of episodes enters no loss, and steps are drawn with replacement.
+`--preset robomimic` gives the study's hyperparameters, observations as recorded and the weights as they are.
 """
 
 import copy
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from demonstrably.data.batches import StepBatch, Steps
 from demonstrably.learners.adam import Adam, PerMember
-from demonstrably.learners.learner import Learner, Metrics, State, autocast
+from demonstrably.learners.contract import Learner, Metrics, State, autocast
 from demonstrably.learners.policies import ActorPolicy, actor_of
 from demonstrably.nets.actor import Actor
 from demonstrably.nets.average import follow

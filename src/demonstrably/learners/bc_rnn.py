@@ -4,9 +4,9 @@ Mandlekar et al. 2021 (robomimic), arXiv 2108.03298, section 4: BC-RNN, with a G
 
 Uses: Eq. 1, the negative log-likelihood over every step of a window.
 **Departures** from robomimic: observations are normalized by the data's exact statistics (its presets do not), an
-average of the weights acts, the
-padding at the ends of episodes enters no loss, windows are drawn with replacement, and a low-noise action is the
-mode's mean without 1e-4 of noise. `--preset robomimic` gives the study's hyperparameters, observations as recorded.
+average of the weights acts, the padding at the ends of episodes enters no loss, windows are drawn with replacement, and
+a low-noise action is the mode's mean without 1e-4 of noise. `--preset robomimic` gives the study's hyperparameters,
+observations as recorded and the weights as they are.
 """
 
 import copy
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from demonstrably.data.batches import WindowBatch, Windows
 from demonstrably.learners.adam import Adam, PerMember
-from demonstrably.learners.learner import Learner, Metrics, State, autocast
+from demonstrably.learners.contract import Learner, Metrics, State, autocast
 from demonstrably.learners.policies import ActorPolicy, actor_of
 from demonstrably.nets.actor import Actor, masked_mean
 from demonstrably.nets.average import follow

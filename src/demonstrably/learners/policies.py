@@ -8,7 +8,7 @@ from jaxtyping import Int64, Num
 from torch import Tensor
 
 from demonstrably.data.batches import Observations
-from demonstrably.learners.learner import Carry, Policy, State
+from demonstrably.learners.contract import Carry, Policy, State
 from demonstrably.nets.actor import Actor
 from demonstrably.nets.members import join_members, take_members
 from demonstrably.nets.random import streams, uniform

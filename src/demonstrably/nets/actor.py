@@ -25,15 +25,11 @@ class Actor(nn.Module):
         self.noise = head.noise(spec.action)
         self.scaling = Scaling(spec.action, len(draws)) if isinstance(spec.action, Continuous) else None
 
-    def loss(
-        self, hidden: Float[Tensor, "M *lead width"], actions: Num[Tensor, "M ..."]
-    ) -> Float[Tensor, "M *lead"]:
+    def loss(self, hidden: Float[Tensor, "M *lead width"], actions: Num[Tensor, "M ..."]) -> Float[Tensor, "M *lead"]:
         """Loss of each demonstrated action, in the environment's units, given the body's outputs."""
         return self.head.loss(self.outputs(hidden), self.scaling.inward(actions) if self.scaling else actions)
 
-    def act(
-        self, hidden: Float[Tensor, "M B width"], noise: Float[Tensor, "M B n"]
-    ) -> Num[Tensor, "M B *action"]:
+    def act(self, hidden: Float[Tensor, "M B width"], noise: Float[Tensor, "M B n"]) -> Num[Tensor, "M B *action"]:
         """Actions in the environment's units."""
         actions = self.head.act(self.outputs(hidden), noise)
         return self.scaling.outward(actions) if self.scaling else actions

@@ -23,9 +23,7 @@ class Convolution(nn.Module):
     Weights are uniform with the variance 2 / fan-in (He et al. 2015, arXiv 1502.01852, eq. 10), biases 0.
     """
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int, draws: Generators, *, bias: bool = False
-    ):
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, draws: Generators, *, bias: bool = False):
         super().__init__()
         bound = math.sqrt(6 / (inputs * kernel**2))
         self.weight = drawn((outputs, inputs, kernel, kernel), bound, draws)

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from demonstrably.nets.linear import Generators
 from demonstrably.nets.random import fork
-from demonstrably.nets.random import fork
 from demonstrably.nets.vision import ResNet18, SmallCNN
 from demonstrably.spec import Field
 
@@ -28,9 +27,7 @@ class Encoder(nn.Module):
     mean: Tensor
     factor: Tensor
 
-    def __init__(
-        self, fields: Mapping[str, Field], vision: ResNet18 | SmallCNN, *, normalize: bool, draws: Generators
-    ):
+    def __init__(self, fields: Mapping[str, Field], vision: ResNet18 | SmallCNN, *, normalize: bool, draws: Generators):
         super().__init__()
         self.low = sorted(key for key, field in fields.items() if not field.is_image)
         self.images = sorted(key for key, field in fields.items() if field.is_image)

@@ -150,7 +150,9 @@ class Categorical:
     def outputs(self, action: Continuous | Discrete) -> int:
         """A logit an action."""
         if not isinstance(action, Discrete):
-            raise ValueError("the categorical head needs discrete actions, and these are continuous: use gaussian-mixture")
+            raise ValueError(
+                "Categorical needs discrete actions, and these are continuous: use gaussian-mixture"
+            )
         return action.count
 
     def noise(self, action: Continuous | Discrete) -> int:

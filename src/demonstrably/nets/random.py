@@ -38,7 +38,9 @@ def bits(keys: Int64[Tensor, "*any"], counter: Int64[Tensor, "..."] | int, count
     return mix(mix(keys + counter * GOLDEN).unsqueeze(-1) + lanes * GOLDEN)
 
 
-def uniform(keys: Int64[Tensor, "*any"], counter: Int64[Tensor, "..."] | int, count: int) -> Float[Tensor, "*any count"]:
+def uniform(
+    keys: Int64[Tensor, "*any"], counter: Int64[Tensor, "..."] | int, count: int
+) -> Float[Tensor, "*any count"]:
     """`count` float32 numbers a key, strictly between 0 and 1."""
     # 23 bits and a half: with 24 the largest would be rounded up to 1
     return (_shift(bits(keys, counter, count), 41).float() + 0.5) * 2.0**-23

@@ -1,4 +1,4 @@
-"""Long short-term memory (Hochreiter and Schmidhuber 1997) over windows, with a member axis and its own backward pass."""
+"""Long short-term memory (Hochreiter and Schmidhuber 1997) over windows, with a member axis and a backward pass."""
 
 import math
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ class Scan(torch.autograd.Function):
     """One layer over a window, from a zero state.
 
     The backward pass is written out for two reasons: the weights' gradient is one product over all steps, not a sum
-    of small ones, and nothing but the activated gates and the cells is kept. Gates are in the order in, forget, out, new.
+    of small ones, and nothing but the activated gates and the cells is kept. Gates: in, forget, out, new.
     """
 
     @staticmethod

@@ -35,9 +35,7 @@ class Transformer:
 
     def __post_init__(self) -> None:
         if min(self.layers, self.heads, self.width) < 1:
-            raise ValueError(
-                f"layers {self.layers}, heads {self.heads}, width {self.width}: each must be at least 1"
-            )
+            raise ValueError(f"layers {self.layers}, heads {self.heads}, width {self.width}: each must be at least 1")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} and heads {self.heads}: give a width that the heads divide")
         if not 0 <= self.dropout < 1:
@@ -74,9 +72,7 @@ class Blocks(nn.Module):
         inputs = torch.zeros(members, batch, self.window, self.inputs, device=device)
         return {"inputs": inputs, "steps": torch.zeros(members, batch, dtype=torch.int64, device=device)}
 
-    def step(
-        self, x: Float[Tensor, "M B inputs"], carry: Carry
-    ) -> tuple[Float[Tensor, "M B outputs"], Carry]:
+    def step(self, x: Float[Tensor, "M B inputs"], carry: Carry) -> tuple[Float[Tensor, "M B outputs"], Carry]:
         """One step, given the `window` - 1 before it or as many as there were.
 
         The whole window is computed anew: once it moves, every step in it has another place.
@@ -113,9 +109,7 @@ class Block(nn.Module):
         self.widen = Linear(width, 4 * width, draws)
         self.narrow = Linear(4 * width, width, draws)
 
-    def forward(
-        self, x: Float[Tensor, "M BT width"], steps: int, dropout: "Dropout"
-    ) -> Float[Tensor, "M BT width"]:
+    def forward(self, x: Float[Tensor, "M BT width"], steps: int, dropout: "Dropout") -> Float[Tensor, "M BT width"]:
         """`steps` is the length T of a window."""
         x = x + dropout(self.join(self._attend(self.attention_norm(x), steps)))
         return x + dropout(self.narrow(F.gelu(self.widen(self.hidden_norm(x)))))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from demonstrably.learners.learner import Learner, Metrics, State
+from demonstrably.learners.contract import Learner, Metrics, State
 from demonstrably.training.feeds import Feed, OfflineFeed
 
 WARM_UP = 3  # eager updates before a capture, so that libraries have made their workspaces

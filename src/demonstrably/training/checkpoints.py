@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from demonstrably.learners import LEARNERS
-from demonstrably.learners.learner import Learner, Policy, State
+from demonstrably.learners.contract import Learner, Policy, State
 from demonstrably.spec import Spec
 from demonstrably.training.fields import from_fields, to_fields
 from demonstrably.training.files import read_json, replacing, write_json
@@ -84,5 +84,3 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} is missing: take another checkpoint") from None
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} cannot be read ({error}): take another checkpoint") from error
-
-

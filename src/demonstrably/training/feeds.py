@@ -11,7 +11,7 @@ from torch import Tensor
 
 from demonstrably.data.batches import Batch, Observations, Reads, StepBatch, WindowBatch, Windows
 from demonstrably.data.demonstrations import Demonstrations
-from demonstrably.learners.learner import BATCHES, State
+from demonstrably.learners.contract import BATCHES, State
 from demonstrably.nets.random import below, fork
 
 
@@ -29,9 +29,7 @@ class OfflineFeed(Feed):
     On a CPU the columns are the demonstrations' own memory, mapped files included. uint8 stays uint8.
     """
 
-    def __init__(
-        self, demos: Demonstrations, observations: tuple[str, ...], reads: Reads, device: str | torch.device
-    ):
+    def __init__(self, demos: Demonstrations, observations: tuple[str, ...], reads: Reads, device: str | torch.device):
         if demos.transitions == 0:
             raise ValueError("there are no steps to learn from: the selection of episodes is empty")
         self.reads = reads

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from demonstrably.learners.learner import Learner, State
+from demonstrably.learners.contract import Learner, State
 from demonstrably.training.capture import stepper
 from demonstrably.training.feeds import Feed, OfflineFeed
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from demonstrably.learners.learner import Policy
+from demonstrably.learners.contract import Policy
 from demonstrably.spec import Spec
 from demonstrably.training import checkpoints
 from demonstrably.training.files import read_json, replacing, write_json, writing

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from demonstrably.data.demonstrations import Demonstrations
-from demonstrably.learners.learner import Learner, State
+from demonstrably.learners.contract import Learner, State
 from demonstrably.training import checkpoints
 from demonstrably.training.events import Events
 from demonstrably.training.feeds import OfflineFeed

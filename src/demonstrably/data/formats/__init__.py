@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.data.formats import robomimic
@@ -97,7 +97,7 @@ def existing(path: Path) -> Path:
     )
 
 
-def known_format(path: Path):
+def known_format(path: Path) -> Any:
     """The module that reads the file. Raises FileError saying what the file is instead."""
     for module in FORMATS:
         if module.matches(path):
