@@ -1,6 +1,7 @@
 """A run from data to checkpoints: what is written, and that stopping and resuming leaves no trace."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from demonstrably.nets.mlp import MLP
 from demonstrably.nets.recurrent import LSTM
 from demonstrably.nets.transformer import Transformer
 from demonstrably.spec import Environment
+from demonstrably.training import session as session_module
+from demonstrably.training.events import Events
 from demonstrably.training.run import Run
 from demonstrably.training.session import Plan, Session, versions
 
@@ -134,14 +137,28 @@ def test_held_out_episodes_keep_the_shares_of_a_column(tmp_path: Path) -> None:
     assert sorted(kept.table.column("quality").to_pylist()) == ["good", "poor"]
 
 
-def test_a_training_that_is_ended_early_leaves_its_last_points(tmp_path: Path) -> None:
+class ClosedEvents(Events):
+    """Says how many were closed."""
+
+    closed = 0
+
+    def close(self) -> None:
+        super().close()
+        ClosedEvents.closed += 1
+
+
+def test_however_a_training_ends_its_last_points_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """TensorBoard's writer holds points back for two minutes; short runs would lose them all."""
-    session = opened(tmp_path)
-    for progress in session.train():
-        if progress.step == 12:
-            break
-    size = sum(path.stat().st_size for path in tmp_path.glob("events.out.tfevents.*"))
-    assert size > 8 * 40  # two curves of four points, and two of two
+    monkeypatch.setattr(session_module, "Events", ClosedEvents)
+    for i, stop in enumerate((12, None, "error")):
+        trained = opened(tmp_path / str(i), learner=replace(LEARNER, learning_rate=1e38 if stop == "error" else 1e-4))
+        with pytest.raises(FloatingPointError) if stop == "error" else nullcontext():
+            for progress in trained.train():
+                if progress.step == stop:
+                    break
+        assert ClosedEvents.closed == i + 1
 
 
 @pytest.mark.parametrize(
