@@ -23,7 +23,7 @@ from pathlib import Path
 EPISODES, LENGTH, WIDTH, ACTIONS, BATCH, WINDOW = 200, 124, 23, 7, 100, 10
 KINDS = {"bc": {"theirs": (), "ours": ("bc",)}, "bc-rnn": {"theirs": ("rnn",), "ours": ("bc-rnn",)}}
 WARM_UP = 100
-STEPS = {"bc": 200, "bc-rnn": 100}
+STEPS = {"bc": 1000, "bc-rnn": 200}
 
 
 def write_data(path: Path) -> None:

@@ -102,12 +102,12 @@ def test_a_worker_that_died_while_idle_is_replaced():
 
 
 def test_a_worker_that_hangs(monkeypatch):
-    monkeypatch.setattr(arenas, "PATIENCE", 0.5)
     stop_workers()
     environment = toy("Trouble", how="hang")
     played(environment, 1, [2])
+    monkeypatch.setattr(arenas, "PATIENCE", 3.0)
     process = arenas._IDLE[-1]._process.pid
-    with pytest.raises(ValueError, match=r"no answer for 0 s while playing the episodes of seeds 7 \(step 2\)"):
+    with pytest.raises(ValueError, match=r"no answer for 3 s while playing the episodes of seeds 7 \(step 2\)"):
         played(environment, 1, [7])
     assert gone(process)
 

@@ -151,11 +151,11 @@ def test_killed_between_a_checkpoint_and_its_rollouts(file: Path, start: Start, 
     assert start(train(file, tmp_path / "whole", *rest)) == 0
     expected = contents(tmp_path / "whole")
     assert Run(tmp_path / "whole").checkpoints == [10, 20, 30]
-    for count in (2, 3):
-        folder = tmp_path / f"run {count}"
-        place = "before a checkpoint's rollouts"
+    deaths = [("before a checkpoint's rollouts", 2), ("before a checkpoint's rollouts", 3), ("half a line written", 5)]
+    for place, count in deaths:
+        folder = tmp_path / f"{place} {count}"
         assert start(train(file, folder, *rest), at=place, count=count) == -9
-        assert Run(folder).checkpoints[-1] == 10 * count
+        assert Run(folder).checkpoints[-1] == (30 if count == 3 else 20)
         assert start(train(file, folder, *rest, "--resume")) == 0
         assert_equal(folder, expected)
 

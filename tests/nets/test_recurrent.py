@@ -122,6 +122,18 @@ def test_autocast_stays_near(wide: bool, monkeypatch: pytest.MonkeyPatch) -> Non
         assert (parameter.grad - gradient).norm() < 0.05 * gradient.norm()
 
 
+@pytest.mark.parametrize("wide", [True, False])
+def test_autocast_takes_inputs_that_are_rounded_already(wide: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As features of images are. The backward pass, which runs outside of autocast, must not mix types."""
+    monkeypatch.setattr(products, "WIDE", wide and products.WIDE)
+    body, x = built(2, inputs=64, hidden=96), drawn(2, WINDOW, 100, 64).bfloat16().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = body(x)
+    y.square().sum().backward()
+    torch.testing.assert_close(y, body(x.detach().float()), rtol=0.05, atol=0.05)
+    assert x.grad.dtype == torch.bfloat16 and all(p.grad.dtype == torch.float32 for p in body.parameters())
+
+
 @pytest.mark.parametrize("members", [1, 3])
 def test_step_by_step_equals_windows_from_zero(members: int) -> None:
     """Acting starts anew every window: steps 0 to 5 are one window, 6 to 11 the next."""

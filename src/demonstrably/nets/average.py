@@ -9,9 +9,9 @@ from torch import Tensor, nn
 def follow(average: nn.Module, source: nn.Module, rate: float, step: Int64[Tensor, ""] | None = None) -> None:
     """Moves the average's weights toward the source's by `rate` of the way, in place.
 
-    With `step`, the number of earlier moves, the first moves are longer, so that the average is that of the steps so
-    far and never of the weights it began with.
+    With `step`, the number of earlier moves, the first moves are longer, 9 / (10 + step): the average is then of about
+    the last tenth of the steps so far, and an early checkpoint does not lag.
     """
-    share = torch.full((), rate) if step is None else (1 / (step + 1)).clamp(min=rate)
+    share = torch.full((), rate) if step is None else (9 / (10 + step)).clamp(min=rate)
     for mean, value in zip(average.parameters(), source.parameters(), strict=True):
         mean.lerp_(value, share.to(mean.device))

@@ -53,7 +53,7 @@ class Encoder(nn.Module):
         """
         parts = [self._low(observations)] if self.low else []
         parts += [
-            self._image(tower, observations[key], keys if keys is None else fork(keys, 1 + place), counter)
+            self._image(tower, observations[key], keys if keys is None else fork(keys, CAMERAS + place), counter)
             for place, (tower, key) in enumerate(zip(self.towers, self.images, strict=True))
         ]
         return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
