@@ -51,7 +51,7 @@ def against_people(run: Run) -> dict[str, Any]:
         returns = table.filter(pc.is_in(pc.field("task"), value_set=pa.array([layout]))).column("return").to_numpy()
         people, (low, high) = human_return(layout), return_interval(returns)
         shares[layout] = {
-            "mean": returns.mean() / people,
+            "mean": float(returns.mean()) / people,
             "low": low / people,
             "high": high / people,
             "episodes": len(returns),
