@@ -56,11 +56,11 @@ def test_a_step_reports_the_loss_before_it() -> None:
 def test_the_average_of_the_weights_acts_and_is_judged() -> None:
     learner = replace(SMALL, average=0.5, learning_rate=0.1)
     state = learner.init(SPEC, members=2, seed=0, device="cpu")
-    expected = actor_of(state).last.bias.detach()
+    expected = actor_of(state).last.bias.detach().clone()
     for step in range(4):
         learner.step(state, batch())
         now = actor_of(state).last.bias.detach()
-        share = max(1 / (step + 1), 0.5)
+        share = max(9 / (10 + step), 0.5)
         expected = (1 - share) * expected + share * now
     acting = learner.policy(state).actor
     torch.testing.assert_close(acting.last.bias, expected)
