@@ -126,7 +126,7 @@ def test_killed_at_a_bad_moment_and_resumed(
 def test_killed_at_random_moments_again_and_again(
     file: Path, start: Start, whole: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Moments within what one whole run takes here; a run that ended before its moment is held against the whole one."""
+    """Moments within what a whole run takes here; a run that ended before its moment is held against the whole one."""
     began = time.monotonic()
     assert start(train(file, tmp_path / "timed")) == 0
     duration, moments = time.monotonic() - began, random.Random(0)

@@ -4,10 +4,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from demonstrably.cli import parse
+from demonstrably.cli.playing import Playing
 
 
 @dataclass(frozen=True)
@@ -31,19 +33,7 @@ class Options:
     """Compare returns; the return that counts as 1. Higher ones are clipped to it."""
     first_seed: int | None = None
     """Seed of the first episode; by default one that no run has played."""
-    env: str | None = None
-    """Environment id; by default that of the runs' data."""
-    env_import: tuple[str, ...] = ()
-    """Modules that register the environment's id."""
-    horizon: int | None = None
-    """Steps after which an episode is cut off; by default the environment's own."""
-    success: str = "any"
-    """When an episode succeeds: any or last (the environment's signal at any step or at the last), or a rule
-    such as "return >= 475"."""
-    workers: int | None = None
-    """Processes that hold the environments; 0 plays in this one."""
-    device: str = "cpu"
-    """Where the policies compute."""
+    playing: Annotated[Playing, tyro.conf.arg(name="")] = Playing()
     json: bool = False
     """Print one JSON document."""
 
@@ -53,28 +43,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(Options, arguments, prog="demonstrably compare")
     if options.selected and options.checkpoint is not None:
         raise ValueError("give one of --selected and --checkpoint")
-    if options.env_import and options.env is None:
-        raise ValueError("--env-import names the modules of an environment: give its id with --env")
     from demonstrably.cli.progress import Bar  # with torch and environments, which `--help` does not need
     from demonstrably.evaluation.compare_run import compare_runs
-    from demonstrably.evaluation.fresh import Conditions
-    from demonstrably.spec import Environment
 
-    place = None if options.env is None else Environment(options.env, imports=options.env_import)
-    conditions = Conditions(
-        place,
-        horizon=options.horizon,
-        success=options.success,
-        workers=options.workers,
-        device=options.device,
-    )
     with Bar("compare") as bar:
         found = compare_runs(
             options.runs,
             options.episodes,
             checkpoint=options.checkpoint,
             use_selected=True if options.selected else None,
-            conditions=conditions,
+            conditions=options.playing.conditions(),
             bounds=(options.return_low, options.return_high),
             first_seed=options.first_seed,
             level=options.level,

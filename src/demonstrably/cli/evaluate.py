@@ -6,12 +6,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 import tyro
 
 from demonstrably.cli import parse
+from demonstrably.cli.playing import Playing
 from demonstrably.cli.progress import Bar
 from demonstrably.evaluation.intervals import Score, score_of
 from demonstrably.evaluation.recorder import Recorder
@@ -38,21 +39,9 @@ class Options:
     """Episodes a member."""
     first_seed: int = FIRST_SEED
     """Seed of the first episode; the others follow it."""
-    env: str | None = None
-    """Environment id; by default that of the run's data."""
-    env_import: tuple[str, ...] = ()
-    """Modules that register the environment's id."""
-    horizon: int | None = None
-    """Steps after which an episode is cut off; by default the environment's own."""
-    success: str = "any"
-    """When an episode succeeds: any or last (the environment's signal at any step or at the last), or a rule
-    such as "return >= 475"."""
-    workers: int | None = None
-    """Processes that hold the environments; 0 plays in this one."""
     video: int = 0
     """Episodes a checkpoint to film, into the run's folder `videos`."""
-    device: str = "cpu"
-    """Where the policies compute."""
+    playing: Annotated[Playing, tyro.conf.arg(name="")] = Playing()
     json: bool = False
     """Print one JSON document."""
 
@@ -72,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(Options, arguments, prog="demonstrably evaluate")
     _check(options)
     run = Run(options.run)
-    environment = _environment(options, run)
+    environment = options.playing.conditions().place(run)
     played = [_play(options, run, environment, *choice) for choice in _choices(options, run)]
     if options.json:
         records = [_record(one, options, environment) for one in played]
@@ -87,8 +76,6 @@ def _check(options: Options) -> None:
         raise ValueError("give one of --selected, --checkpoint and --all")
     if options.episodes < 1 or options.first_seed < 0 or options.video < 0:
         raise ValueError("--episodes must be at least 1, --first-seed and --video at least 0")
-    if options.env_import and options.env is None:
-        raise ValueError("--env-import names the modules of an environment: give its id with --env")
 
 
 def _choices(options: Options, run: Run) -> list[tuple[int, int | None]]:
@@ -121,18 +108,8 @@ def _winner(run: Run) -> tuple[int, int] | None:
     return int(numbers[1]), int(numbers[2])
 
 
-def _environment(options: Options, run: Run) -> Environment:
-    """What to play in: the given environment, or the one of the run's data."""
-    if options.env is not None:
-        return Environment(options.env, imports=options.env_import)
-    environment = run.spec.environment
-    if environment is None:
-        raise ValueError(f"the data of {run.path} names no environment: give one with --env ID")
-    return environment
-
-
 def _play(options: Options, run: Run, environment: Environment, checkpoint: int, member: int | None) -> Played:
-    policy = run.policy(checkpoint, options.device)
+    policy = run.policy(checkpoint, options.playing.device)
     recorder = Recorder(run.path / "videos", options.video, f"{checkpoint:06d}_") if options.video else None
     with Bar(f"checkpoint {checkpoint}") as bar:
         table = rollout(
@@ -140,9 +117,9 @@ def _play(options: Options, run: Run, environment: Environment, checkpoint: int,
             environment,
             range(options.first_seed, options.first_seed + options.episodes),
             members=None if member is None else [member],
-            workers=options.workers,
-            horizon=options.horizon,
-            success=options.success,
+            workers=options.playing.workers,
+            horizon=options.playing.horizon,
+            success=options.playing.success,
             record=recorder,
             progress=bar.update,
         )

@@ -5,11 +5,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from demonstrably.cli import parse
+from demonstrably.cli.playing import Playing
 
 if TYPE_CHECKING:  # imported where they are used: `--help` does not need scipy, pyarrow and torch
     from demonstrably.evaluation.allocation import Allocation
@@ -41,19 +42,7 @@ class Options:
     """Select by return; the return that counts as 1. Higher ones are clipped to it."""
     first_seed: int | None = None
     """Seed of the first rollout; by default above all that the run has played."""
-    env: str | None = None
-    """Environment id; by default that of the run's data."""
-    env_import: tuple[str, ...] = ()
-    """Modules that register the environment's id."""
-    horizon: int | None = None
-    """Steps after which an episode is cut off; by default the environment's own."""
-    success: str = "any"
-    """When an episode succeeds: any or last (the environment's signal at any step or at the last), or a rule
-    such as "return >= 475"."""
-    workers: int | None = None
-    """Processes that hold the environments; 0 plays in this one."""
-    device: str = "cpu"
-    """Where the policies compute."""
+    playing: Annotated[Playing, tyro.conf.arg(name="")] = Playing()
     manual: bool = False
     """For a real robot: say which policy to run next, under a blinded label, and ask how it went."""
     restart: bool = False
@@ -74,9 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(options: Options) -> None:
-    if options.env_import and options.env is None:
-        raise ValueError("--env-import names the modules of an environment: give its id with --env")
-    played = options.return_low, options.return_high, options.first_seed, options.env
+    played = options.return_low, options.return_high, options.first_seed, options.playing.env
     if options.manual and any(value is not None for value in played):
         raise ValueError("--manual plays nothing: leave --return-low, --return-high, --first-seed, --env out")
 
@@ -89,25 +76,15 @@ def _allocation(options: Options) -> "Allocation":
 
 def _simulated(options: Options) -> "Selection":
     from demonstrably.cli.progress import Bar
-    from demonstrably.evaluation.fresh import Conditions
     from demonstrably.evaluation.select_run import select_run
-    from demonstrably.spec import Environment
 
-    place = None if options.env is None else Environment(options.env, imports=options.env_import)
-    conditions = Conditions(
-        place,
-        horizon=options.horizon,
-        success=options.success,
-        workers=options.workers,
-        device=options.device,
-    )
     with Bar("select") as bar:
         return select_run(
             options.run,
             options.rollouts,
             checkpoints=options.checkpoint or None,
             members=options.member or None,
-            conditions=conditions,
+            conditions=options.playing.conditions(),
             bounds=(options.return_low, options.return_high),
             delta=options.delta,
             epsilon=options.epsilon,
