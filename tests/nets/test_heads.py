@@ -84,6 +84,15 @@ def test_the_mixture_draws_the_same_mode_for_the_same_number() -> None:
     assert torch.equal(head.act(outputs, noise), head.act(outputs, noise))
 
 
+def test_the_mixture_acts_by_its_mean() -> None:
+    head, probabilities = GaussianMixture(modes=3, acts="mean"), torch.tensor([0.2, 0.5, 0.3])
+    means = torch.tensor([[-0.8, 0.3], [0.1, 0.2], [0.7, -0.6]])
+    outputs = torch.cat([probabilities.log(), torch.atanh(means).flatten(), torch.zeros(6)]).expand(1, 2, -1)
+    assert head.noise(BOX) == 0
+    expected = torch.tensor([0.1 * 0.5 - 0.8 * 0.2 + 0.7 * 0.3, 0.3 * 0.2 + 0.2 * 0.5 - 0.6 * 0.3]).expand(1, 2, 2)
+    torch.testing.assert_close(head.act(outputs, torch.empty(1, 2, 0)), expected)
+
+
 def test_every_number_draws_a_mode() -> None:
     """Rounding may leave the cumulative probability short of 1: the last mode takes what is left."""
     head = GaussianMixture(modes=7)

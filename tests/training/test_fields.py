@@ -62,6 +62,7 @@ def test_a_field_that_is_unknown_is_named() -> None:
         (SmallCNN(), "small-cnn"),
         (TanhGaussian(), "tanh-gaussian"),
         (GaussianMixture(3, 1e-3), "gaussian-mixture(modes=3, min_std=0.001)"),
+        (GaussianMixture(acts="mean"), "gaussian-mixture(acts='mean')"),
     ],
 )
 def test_short_text(part, text: str) -> None:
@@ -92,7 +93,9 @@ def test_text_as_people_write_it(text: str, part) -> None:
         ("gaussian-mixture(", "give one of"),
         ("gaussian-mixture(modes)", r"gaussian-mixture takes modes, min_std|write it as gaussian-mixture\(modes=5\)"),
         ("gaussian-mixture(3)", r"write it as gaussian-mixture\(modes=5\)"),
-        ("gaussian-mixture(mode=3)", r"takes modes, min_std, as in gaussian-mixture\(modes=5\)"),
+        ("gaussian-mixture(mode=3)", r"takes modes, min_std, acts, as in gaussian-mixture\(modes=5\)"),
+        ("gaussian-mixture(acts='meen')", "acts cannot be 'meen'; give one of 'mode', 'mean'"),
+        ("gaussian-mixture(acts=1)", "acts cannot be 1; give one of 'mode', 'mean'"),
         ("gaussian-mixture(modes=three)", "write it as"),
         ("gaussian-mixture(modes='3')", "modes cannot be '3'"),
         ("gaussian-mixture(modes=3.5)", "modes cannot be 3.5"),

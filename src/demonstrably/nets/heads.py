@@ -6,6 +6,7 @@ the action for one row of random numbers in (0, 1). Acting is low-noise: what is
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int64
@@ -99,15 +100,19 @@ class GaussianMixture:
     """A mixture of diagonal Gaussians with tanh means (robomimic's GMM; no correction, as the means are squashed).
 
     Acts by drawing a mode from the mixture's weights and returning its mean, as robomimic's low-noise evaluation does
-    but for its 1e-4 of noise.
+    but for its 1e-4 of noise. With `acts="mean"` it acts by the mean of the whole mixture: without chance and smooth
+    where the modes share out the noise of a hand, wrong where they are different ways to go.
     """
 
     modes: int = 5
     min_std: float = 1e-4
+    acts: Literal["mode", "mean"] = "mode"
 
     def __post_init__(self) -> None:
         if self.modes < 1 or self.min_std <= 0:
             raise ValueError(f"modes {self.modes} must be at least 1 and min_std {self.min_std} above 0")
+        if self.acts not in ("mode", "mean"):
+            raise ValueError(f"acts {self.acts!r} must be 'mode' (of a mode drawn) or 'mean' (of the whole mixture)")
 
     def outputs(self, action: Continuous | Discrete) -> int:
         """A weight, and a mean and a raw standard deviation a dimension, for each mode."""
@@ -115,7 +120,7 @@ class GaussianMixture:
 
     def noise(self, action: Continuous | Discrete) -> int:
         """One number draws the mode."""
-        return 1
+        return int(self.acts == "mode")
 
     def loss(self, outputs: Float[Tensor, "*lead outputs"], target: Float[Tensor, "*lead A"]) -> Float[Tensor, "*lead"]:
         """Negative log-density of the target."""
@@ -126,10 +131,12 @@ class GaussianMixture:
         of_mode = -(0.5 * error.square() + std.log()).sum(-1) - 0.5 * math.log(2 * math.pi) * target.shape[-1]
         return torch.logsumexp(logits, -1) - torch.logsumexp(logits + of_mode, -1)
 
-    def act(self, outputs: Float[Tensor, "*lead outputs"], noise: Float[Tensor, "*lead 1"]) -> Float[Tensor, "*lead A"]:
-        """The mean of a mode drawn by its weight."""
+    def act(self, outputs: Float[Tensor, "*lead outputs"], noise: Float[Tensor, "*lead n"]) -> Float[Tensor, "*lead A"]:
+        """The mean of a mode drawn by its weight, or of all modes."""
         logits, rest = outputs.split([self.modes, outputs.shape[-1] - self.modes], dim=-1)
         mean = torch.tanh(rest.unflatten(-1, (2, self.modes, -1)).select(-3, 0))
+        if self.acts == "mean":
+            return (torch.softmax(logits, -1).unsqueeze(-1) * mean).sum(-2)
         mode = _draw(logits, noise)
         return mean.gather(-2, mode[..., None, None].expand(*mode.shape, 1, mean.shape[-1])).squeeze(-2)
 

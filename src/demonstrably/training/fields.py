@@ -59,7 +59,9 @@ def from_text(text: str, kinds: tuple[type, ...], what: str) -> Any:
         raise ValueError(f"{what} {text!r}: {name} takes {known}, as in {example(by_name[name])}")
     for field, value in given.items():
         if not _fits(value, hints[field]):
-            raise ValueError(f"{what} {text!r}: {field} cannot be {value!r}; write it as {example(by_name[name])}")
+            words = ", ".join(map(repr, typing.get_args(hints[field]))) if _is_word(hints[field]) else ""
+            advice = f"give one of {words}" if words else f"write it as {example(by_name[name])}"
+            raise ValueError(f"{what} {text!r}: {field} cannot be {value!r}; {advice}")
     return by_name[name](**{f: float(value) if hints[f] is float else value for f, value in given.items()})
 
 
@@ -94,12 +96,18 @@ def _arguments(text: str) -> dict[str, Any] | None:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of the type of a field: a number, a truth value, or a tuple of numbers."""
+    """Whether a value is of the type of a field: a number, a truth value, one of some words, or a tuple of numbers."""
+    if _is_word(hint):
+        return isinstance(value, str) and value in typing.get_args(hint)
     if typing.get_origin(hint) is tuple:
         return isinstance(value, tuple) and all(_fits(one, typing.get_args(hint)[0]) for one in value)
     if hint is bool or isinstance(value, bool):
         return hint is bool and isinstance(value, bool)
     return isinstance(value, int | float) if hint is float else isinstance(value, hint)
+
+
+def _is_word(hint: Any) -> bool:
+    return typing.get_origin(hint) is typing.Literal
 
 
 def _to_json(value: Any) -> Any:
