@@ -144,6 +144,12 @@ def test_what_makes_no_sense_is_refused_before_anything_is_played(options, messa
     assert not game.calls
 
 
+def test_more_arms_than_memory_would_hold_in_pairs_are_refused():
+    many = [f"arm {index}" for index in range(1001)]
+    with pytest.raises(ValueError, match="1001 arms: pairing more than 1000 takes gigabytes"):
+        select(Game(), many, 10_000)
+
+
 def test_the_smallest_budget_named_is_enough():
     assert select(Game(), LABELS, 16).spent <= 16
     with pytest.raises(ValueError, match="1 arm"):

@@ -25,6 +25,7 @@ from demonstrably.evaluation.selection import Arm, RoundRecord, Selection
 from demonstrably.evaluation.sequential import pairs_to_decide
 from demonstrably.evaluation.state import Design, SelectionState, check_same
 
+MOST_PAIRED = 1000  # arms: the evidence about all their pairs takes 1 GiB
 
 def select(
     play: PlayFunction,
@@ -61,8 +62,14 @@ def select(
     on new fresh seeds. ``confirm`` plays the winner's fresh episodes in place of ``play``; ``announce`` hears
     before each round all that it will play.
 
-    Raises ValueError for a budget below two rollouts an arm, scores outside [0, 1], a changed design.
+    Raises ValueError for a budget below two rollouts an arm, scores outside [0, 1], a changed design, or more than
+    1,000 arms where they are paired.
     """
+    if allocation.paired and len(arms) > MOST_PAIRED:
+        raise ValueError(
+            f"{len(arms)} arms: pairing more than {MOST_PAIRED} takes gigabytes; choose fewer checkpoints or members, "
+            "or top-two Thompson sampling, which pairs none"
+        )
     guesses = tuple(float(guess) for guess in prior) if prior is not None else (0.5,) * len(arms)
     design = Design(tuple(arms), delta, epsilon, allocation.name, guesses, prior_weight, first_seed, generator_seed)
     begun = state is not None
