@@ -38,6 +38,7 @@ COMMANDS = {
         "the rollouts done are kept; the same command goes on from there",
     ),
     "compare": Command("compare", "say which run is better, by a paired test on shared seeds"),
+    "identify": Command("identify", "say what of a reward behavior could reveal, and what would settle the rest"),
     "report": Command("report", "write one HTML file that tells a run's whole story"),
     "doctor": Command("doctor", "versions, device, rendering, and what each missing extra would enable"),
     "demo": Command("demo", "the whole path on people's play of Overcooked, from data to report"),

@@ -22,12 +22,16 @@ ENVIRONMENT = Environment(
 
 @dataclass(frozen=True)
 class Table:
-    """Text in rows; columns with an index in `numeric` are aligned to the right. `note` stands below."""
+    """Text in rows; columns with an index in `numeric` are aligned to the right. `note` stands below.
+
+    With `wrap` long text goes on in the next line; else it is cut.
+    """
 
     head: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     numeric: tuple[int, ...] = ()
     note: str = ""
+    wrap: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,11 @@ def table(title: str, content: Table) -> Markup:
 def rows(title: str, note: str, axis: Markup, lines: Sequence[Row]) -> Markup:
     """A chart in rows: name, drawing, value."""
     return _fill("rows", title, note, axis, lines)
+
+
+def legend(entries: Sequence[tuple[str, str]], note: str = "") -> Markup:
+    """What colors mean, from (style, text)."""
+    return _fill("legend", entries, note)
 
 
 def fold(title: str, content: Sequence[Markup]) -> Markup:

@@ -117,24 +117,19 @@ def child_dataset(parent: h5py.Group, name: str) -> h5py.Dataset | None:
 
 def require_plausible(dataset: h5py.Dataset, where: str, file_bytes: int) -> None:
     """FileError for a dataset that was never written, or whose claimed size its file cannot hold."""
-    if dataset.shape is None or dataset.dtype.kind not in "fiub":
-        raise FileError(
-            f"{where}: holds {dataset.dtype}, which is no number; store it as float32, uint8 or another integer"
-        )
-    size = math.prod(dataset.shape) * dataset.dtype.itemsize
+    shape, dtype = dataset.shape, dataset.dtype  # each is asked of HDF5 anew
+    if shape is None or dtype.kind not in "fiub":
+        raise FileError(f"{where}: holds {dtype}, which is no number; store it as float32, uint8 or another integer")
+    size = math.prod(shape) * dtype.itemsize
     never_written = size > 0 and not dataset.id.get_storage_size()
     too_large = size > SMALLEST_LIMIT + GREATEST_RATIO * file_bytes
     # Where the data lie, and how they are packed, takes long to ask: most need not be asked.
     if not (never_written or too_large) or dataset.is_virtual or dataset.external:
         return
     if never_written:
-        raise FileError(
-            f"{where}: was created with shape {dataset.shape} but never written; record or convert it again"
-        )
+        raise FileError(f"{where}: was created with shape {shape} but never written; record or convert it again")
     if dataset.compression in (None, "gzip"):
-        raise FileError(
-            f"{where}: claims shape {dataset.shape}, {size} bytes, in a file of {file_bytes}; it is damaged"
-        )
+        raise FileError(f"{where}: claims shape {shape}, {size} bytes, in a file of {file_bytes}; it is damaged")
 
 
 def require_type(dataset: h5py.Dataset, target: np.ndarray, where: str) -> None:

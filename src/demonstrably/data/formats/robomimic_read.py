@@ -155,14 +155,14 @@ class _Episode:
             )
 
     def _checked(self, name: str, dataset: h5py.Dataset, row: tuple[int, ...]) -> h5py.Dataset:
-        if dataset.shape is None or dataset.shape[1:] != row:
-            shape = None if dataset.shape is None else dataset.shape[1:]
+        shape = dataset.shape
+        if shape is None or shape[1:] != row:
             raise FileError(
-                f"{self.where}: {name} has rows of shape {shape}, those of {self.plan.layout.model} {row}; "
-                "make them equal"
+                f"{self.where}: {name} has rows of shape {shape and shape[1:]}, those of {self.plan.layout.model} "
+                f"{row}; make them equal"
             )
-        if dataset.shape[:1] != (self.length,):
-            raise FileError(f"{self.where}: {name} has {dataset.shape[0]} rows, actions {self.length}; make them equal")
+        if shape[:1] != (self.length,):
+            raise FileError(f"{self.where}: {name} has {shape[0]} rows, actions {self.length}; make them equal")
         require_plausible(dataset, f"{self.where}: {name}", self.plan.source.size)
         return dataset
 
@@ -172,11 +172,10 @@ class _Episode:
         if dataset is None:
             target[:] = np.nan
             return False
-        if dataset.shape not in ((self.length,), (self.length, 1)):
-            raise FileError(
-                f"{self.where}: {name} has shape {dataset.shape}, actions {self.length} rows; make them equal"
-            )
-        read_into(self._checked(name, dataset, dataset.shape[1:]), target)
+        shape = dataset.shape
+        if shape not in ((self.length,), (self.length, 1)):
+            raise FileError(f"{self.where}: {name} has shape {shape}, actions {self.length} rows; make them equal")
+        read_into(self._checked(name, dataset, shape[1:]), target)
         self._require_finite(name, target)
         return True
 
@@ -228,12 +227,11 @@ class _Final:
     def __init__(self, episode: _Episode, found: Mapping[str, h5py.Dataset]) -> None:
         self.where, self.length, self.found = episode.where, episode.length, found
         self.inside, self.file_bytes = episode.plan.layout.inside_flat, episode.plan.source.size
-        following, last = child_group(episode.demo, "next_obs"), child_group(episode.demo, "last_obs")
+        following, last = child_group(episode.demo, "next_obs"), episode.demo.get("last_obs")
         self.following = {} if following is None else datasets(following, self.where)
-        self.last = {} if last is None else datasets(last, self.where)
-        alone = child_dataset(episode.demo, "last_obs")
-        if alone is not None and (overlap.FLAT in found or len(found) == 1):
-            self.last[overlap.FLAT if overlap.FLAT in found else next(iter(found))] = alone
+        self.last = datasets(last, self.where) if isinstance(last, h5py.Group) else {}
+        if isinstance(last, h5py.Dataset) and (overlap.FLAT in found or len(found) == 1):
+            self.last[overlap.FLAT if overlap.FLAT in found else next(iter(found))] = last
         self.missing = self.misaligned = False
 
     def row(self, key: str, block: np.ndarray) -> np.ndarray | None:
