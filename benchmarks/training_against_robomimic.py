@@ -1,6 +1,7 @@
 """Training speed, memory and start-up beside robomimic's own loop, on the same synthetic low-dimensional file.
 
     python benchmarks/training_against_robomimic.py --robomimic-python VENV/bin/python [--threads 1 2] [--repeats 3]
+        [--learners bc bc-rnn] [--episodes 200] [--out FILE]
 
 Both are started as a user would start them, one after the other in turn, so that a change of the machine's speed hits
 both. Every figure is read inside the process at each gradient step. The bare products are those of the networks'
@@ -20,14 +21,14 @@ import time
 import types
 from pathlib import Path
 
-EPISODES, LENGTH, WIDTH, ACTIONS, BATCH, WINDOW = 200, 124, 23, 7, 100, 10
+LENGTH, WIDTH, ACTIONS, BATCH, WINDOW = 124, 23, 7, 100, 10
 KINDS = {"bc": {"theirs": (), "ours": ("bc",)}, "bc-rnn": {"theirs": ("rnn",), "ours": ("bc-rnn",)}}
 WARM_UP = 100
 STEPS = {"bc": 1000, "bc-rnn": 200}
 
 
-def write_data(path: Path) -> None:
-    """200 episodes of smooth random observations and actions, in robomimic's format."""
+def write_data(path: Path, episodes: int) -> None:
+    """Episodes of smooth random observations and actions, in robomimic's format."""
     import numpy as np
 
     from demonstrably.data.demonstrations import Demonstrations
@@ -35,10 +36,10 @@ def write_data(path: Path) -> None:
     from demonstrably.spec import Environment
 
     rng = np.random.default_rng(0)
-    observations = rng.standard_normal((EPISODES * (LENGTH + 1), WIDTH)).cumsum(0).astype(np.float32) % 3
-    actions = np.tanh(rng.standard_normal((EPISODES * LENGTH, ACTIONS))).astype(np.float32)
-    rewards = np.zeros(EPISODES * LENGTH, np.float32)
-    lengths = [LENGTH] * EPISODES
+    observations = rng.standard_normal((episodes * (LENGTH + 1), WIDTH)).cumsum(0).astype(np.float32) % 3
+    actions = np.tanh(rng.standard_normal((episodes * LENGTH, ACTIONS))).astype(np.float32)
+    rewards = np.zeros(episodes * LENGTH, np.float32)
+    lengths = [LENGTH] * episodes
     where = Environment("Synthetic-v0")
     demos = Demonstrations.from_arrays({"object": observations}, actions, rewards, lengths=lengths, environment=where)
     save(demos, path)
@@ -189,6 +190,8 @@ def main() -> None:
     parser.add_argument("--robomimic-python", default=sys.executable)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--learners", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--episodes", type=int, default=200, help="of 124 steps each")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -200,8 +203,8 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "synthetic.hdf5"
-        write_data(data)
-        for kind in KINDS:
+        write_data(data, options.episodes)
+        for kind in options.learners:
             for threads in options.threads:
                 rows.append(measure(kind, threads, data, options))
                 print(json.dumps(rows[-1]), flush=True)
@@ -218,7 +221,12 @@ def measure(kind: str, threads: int, data: Path, options: argparse.Namespace) ->
         bare.append(bare_products(kind, threads))
         pairs.append((mine, other))
     names = pairs[0][0]
-    row: dict[str, object] = {"learner": kind, "threads": threads, "repeats": options.repeats}
+    row: dict[str, object] = {
+        "learner": kind,
+        "threads": threads,
+        "episodes": options.episodes,
+        "repeats": options.repeats,
+    }
     for name in names:
         row[f"ours_{name}"] = statistics.median(a[name] for a, _ in pairs)
         row[f"robomimic_{name}"] = statistics.median(b[name] for _, b in pairs)
