@@ -1,0 +1,120 @@
+"""What was seen of a person's decisions: a policy, counts of decisions, or demonstrations."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from demonstrably.tabular.mdp import MDP
+from demonstrably.tabular.soft import policy_of
+
+Array = NDArray[np.float64]
+Evidence = ArrayLike | Sequence[tuple[ArrayLike, ArrayLike]]
+
+SMOOTHING = 0.5  # added to every count before a logarithm, which makes its bias of second order (Haldane, Anscombe)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A policy that is known, or counts of decisions and the policy they suggest; (S, A), or (T, S, A)."""
+
+    policy: Array
+    counts: Array | None = None
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the policy is an estimate from counts."""
+        return self.counts is not None
+
+
+def read(mdp: MDP, evidence: Evidence) -> Seen:
+    """Evidence of a person's behavior, as a policy with or without counts.
+
+    `evidence` is one of three:
+        probabilities: a policy (S, A), or (T, S, A) with a horizon;
+        whole numbers (an integer array): how often each decision was seen, (S, A), or (T, S, A) with a horizon;
+        demonstrations: a list of tuples (states, actions) of integer arrays, the states with or without the last.
+
+    With a horizon every demonstration begins at the first decision; it may be cut short. Raises ValueError for shapes
+    that do not fit, for a state or action out of range, and for a transition that the problem says is impossible, each
+    named by demonstration and step.
+    """
+    if isinstance(evidence, Sequence) and (not evidence or isinstance(evidence[0], tuple)):
+        return _estimated(tally(mdp, evidence))  # pyright: ignore[reportArgumentType] (a tuple: no array)
+    array = np.asarray(evidence)
+    if array.dtype.kind in "iu":
+        return _estimated(_counted(mdp, array))
+    return Seen(policy_of(mdp, array))
+
+
+def tally(mdp: MDP, demonstrations: Sequence[tuple[ArrayLike, ArrayLike]]) -> Array:
+    """How often each decision was taken, (S, A), or (T, S, A) with a horizon. Raises ValueError as `read`."""
+    if not demonstrations:
+        raise ValueError("no demonstrations: give at least one tuple (states, actions)")
+    rows = [_checked(mdp, number, *demonstration) for number, demonstration in enumerate(demonstrations)]
+    pairs = np.concatenate([states[: len(actions)] * mdp.actions + actions for states, actions in rows])
+    _require_possible(mdp, rows)
+    if mdp.horizon is None:
+        return np.bincount(pairs, minlength=mdp.pairs).astype(float).reshape(mdp.states, mdp.actions)
+    steps = np.concatenate([np.arange(len(actions)) for _, actions in rows])
+    counts = np.bincount(steps * mdp.pairs + pairs, minlength=mdp.horizon * mdp.pairs)
+    return counts.astype(float).reshape(mdp.horizon, mdp.states, mdp.actions)
+
+
+def _estimated(counts: Array) -> Seen:
+    smoothed = counts + SMOOTHING
+    return Seen(smoothed / smoothed.sum(-1, keepdims=True), counts)
+
+
+def _counted(mdp: MDP, array: NDArray[np.integer]) -> Array:
+    whole = (mdp.states, mdp.actions) if mdp.horizon is None else (mdp.horizon, mdp.states, mdp.actions)
+    if array.shape != whole:
+        raise ValueError(f"counts of decisions of shape {array.shape}: give {whole}")
+    if (array < 0).any() or not array.any():
+        raise ValueError("counts of decisions must be 0 or more, and some above 0")
+    if (array.sum(-1) == 1).all():
+        raise ValueError("whole numbers that sum to 1 in each state: give a policy as floats; whole numbers are counts")
+    return array.astype(np.float64)
+
+
+def _checked(mdp: MDP, number: int, states: ArrayLike, actions: ArrayLike) -> tuple[NDArray[np.int64], ...]:
+    """One demonstration's states and actions as integers in range."""
+    rows = []
+    for what, values, count in (("state", states, mdp.states), ("action", actions, mdp.actions)):
+        array = np.asarray(values)
+        if array.ndim != 1 or array.dtype.kind not in "iu":
+            raise ValueError(
+                f"demonstration {number}: {what}s of shape {array.shape} and type {array.dtype}: give (T,) integers"
+            )
+        wrong = np.flatnonzero((array < 0) | (array >= count))
+        if len(wrong):
+            raise ValueError(
+                f"demonstration {number}, step {wrong[0]}: {what} {array[wrong[0]]} is out of range; "
+                f"give 0 to {count - 1}"
+            )
+        rows.append(array.astype(np.int64))
+    found, steps = len(rows[0]), len(rows[1])
+    if not steps or found not in (steps, steps + 1):
+        raise ValueError(f"demonstration {number}: {found} states, {steps} actions; give as many states, or one more")
+    if mdp.horizon is not None and steps > mdp.horizon:
+        raise ValueError(f"demonstration {number} has {steps} decisions; the horizon is {mdp.horizon}")
+    return rows[0], rows[1]
+
+
+def _require_possible(mdp: MDP, rows: Sequence[tuple[NDArray[np.int64], ...]]) -> None:
+    """ValueError naming the first step to a state that cannot follow."""
+    known = [len(states) - 1 for states, _ in rows]
+    before = np.concatenate([states[:n] for (states, _), n in zip(rows, known, strict=True)])
+    taken = np.concatenate([actions[:n] for (_, actions), n in zip(rows, known, strict=True)])
+    after = np.concatenate([states[1:] for states, _ in rows])
+    pairs = before * mdp.actions + taken
+    wrong = np.flatnonzero(np.asarray(mdp.transitions[pairs, after]).ravel() == 0) if len(pairs) else []
+    if len(wrong):
+        first = int(wrong[0])
+        number = int(np.searchsorted(np.cumsum(known), first, side="right"))
+        step = first - sum(known[:number])
+        raise ValueError(
+            f"demonstration {number}, step {step}: {mdp.name(int(pairs[first]))} was followed by state "
+            f"{mdp.state_names[after[first]]}, which has probability 0 there; mend the transitions or the demonstration"
+        )

@@ -1,0 +1,97 @@
+"""What becomes of a reward when the person is not what is assumed."""
+
+import json
+
+import numpy as np
+import pytest
+
+from demonstrably.tabular import equations
+from demonstrably.tabular.mdp import MDP
+from demonstrably.tabular.misspecification import EpsilonGreedy, HardOptimal, Myopic, SoftOptimal, misspecification
+from demonstrably.tabular.soft import soft_optimal
+
+STATES, ACTIONS = 6, 3
+TRANSITIONS = np.random.default_rng(0).dirichlet(np.full(STATES, 0.4), (STATES, ACTIONS))
+ENDLESS, NEARER = MDP(TRANSITIONS, discount=0.9), MDP(TRANSITIONS, discount=0.5)
+SHORT = MDP(TRANSITIONS, horizon=5)
+REWARD = np.random.default_rng(1).normal(size=(STATES, ACTIONS))
+
+
+@pytest.mark.parametrize("mdps", [ENDLESS, SHORT, [ENDLESS, NEARER]])
+def test_nothing_is_off_where_the_person_is_as_assumed(mdps):
+    found = misspecification(mdps, REWARD, SoftOptimal())
+    assert found.distance < 1e-10 and found.scale == pytest.approx(1)
+    assert found.regret == pytest.approx(0, abs=1e-9) and found.misfit < 1e-10
+    assert (found.regret, found.transferred) == (found.regret_right, found.transferred_right)
+    assert "nothing in the policies reveals" in str(found)
+
+
+@pytest.mark.parametrize("behavior", [EpsilonGreedy(), HardOptimal(), Myopic()])
+def test_other_behavior_is_off_by_what_can_be_checked(behavior):
+    found = misspecification(ENDLESS, REWARD, behavior)
+    # One endless expert: the reward inferred is log pi, up to shaping.
+    policy = behavior(ENDLESS, REWARD, 1.0)
+    shaping = np.linalg.qr((ENDLESS.stay() - 0.9 * ENDLESS.transitions).toarray())[0]
+    forms = [x.ravel() - shaping @ (shaping.T @ x.ravel()) for x in (REWARD, np.log(policy))]
+    sizes = [np.linalg.norm(form) for form in forms]
+    assert found.distance == pytest.approx(np.linalg.norm(forms[0] / sizes[0] - forms[1] / sizes[1]) / 2)
+    assert found.scale == pytest.approx(sizes[1] / sizes[0])
+    assert 0 <= found.regret <= 1 and 0 <= found.transferred <= 1
+    assert found.misfit < 1e-10  # one endless expert reveals nothing
+
+
+def chain(discount: float) -> tuple[MDP, np.ndarray]:
+    """Go on, stay, or go back to the beginning for a small reward now; a large one waits at the end."""
+    reward, moves = np.zeros((STATES, ACTIONS)), np.zeros((STATES, ACTIONS, STATES))
+    moves[:, 0, 0] = 1
+    moves[np.arange(STATES), 1, np.minimum(np.arange(STATES) + 1, STATES - 1)] = 1
+    moves[np.arange(STATES), 2, np.arange(STATES)] = 1
+    reward[:, 0], reward[-1, 2] = 1.0, 6.0
+    return MDP(moves, discount=discount, initial=0), reward
+
+
+def test_a_greedy_person_is_right_about_what_is_best_and_a_myopic_one_is_not():
+    mdp, reward = chain(0.9)
+    greedy = misspecification(mdp, reward, EpsilonGreedy(0.1))
+    assert greedy.regret == pytest.approx(0, abs=1e-9)
+    assert misspecification(mdp, reward, Myopic(0.1)).regret > 0.2
+    assert greedy.distance > 0.05
+
+
+def test_two_experts_reveal_a_greedy_person_unless_they_do_the_same():
+    found = misspecification([chain(0.9)[0], chain(0.3)[0]], chain(0.9)[1], EpsilonGreedy())
+    assert found.misfit > 1e-2 and "which the policies can reveal" in str(found)
+    assert found.regret_right == pytest.approx(0, abs=1e-9)
+    assert found.transferred_right == pytest.approx(0, abs=1e-9)
+    same = misspecification([ENDLESS, NEARER], REWARD, EpsilonGreedy())  # the same actions are best in both
+    assert same.misfit < 1e-10 and same.distance > 0.1
+
+
+def test_another_environment_and_behavior_may_be_given():
+    other = MDP(np.random.default_rng(2).dirichlet(np.ones(STATES), (STATES, ACTIONS)), discount=0.9)
+
+    def sharper(mdp, reward, temperature):
+        return soft_optimal(mdp, reward, temperature / 3).policy
+
+    found = misspecification([ENDLESS, NEARER], REWARD, sharper, transfer=other)
+    assert found.scale == pytest.approx(3) and found.distance < 1e-10  # a temperature is a scale
+    assert found.transferred == pytest.approx(0, abs=1e-9)
+    assert json.loads(json.dumps(found.to_dict()))["scale"] == found.scale
+    assert "<br>" in found._repr_html_()
+
+
+def test_a_constant_reward_has_nothing_at_stake():
+    found = misspecification(ENDLESS, np.zeros((STATES, ACTIONS)), Myopic())
+    assert found.regret == 0 and found.transferred == 0
+
+
+def test_a_large_problem_is_refused(monkeypatch):
+    monkeypatch.setattr(equations, "COLUMNS", 5)
+    with pytest.raises(ValueError, match="too large to hold rewards against one another"):
+        misspecification(ENDLESS, REWARD)
+
+
+@pytest.mark.parametrize("make", [lambda: EpsilonGreedy(0.0), lambda: HardOptimal(0.0), lambda: Myopic(1.0)])
+def test_bad_behaviors_are_refused(make):
+    with pytest.raises(ValueError, match="give a share"):
+        make()
