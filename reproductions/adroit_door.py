@@ -12,29 +12,56 @@ from typing import Any
 import numpy as np
 from common import fresh_score, main, say, trained
 
+from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.data.formats import load
 from demonstrably.evaluation.compare_run import compare_runs
 from demonstrably.evaluation.select_run import arms_of, select_run, selected
 from demonstrably.learners.bc import BC
 from demonstrably.learners.bc_rnn import BCRNN
+from demonstrably.nets.heads import GaussianMixture
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.recurrent import LSTM
 from demonstrably.training.run import Run
 from demonstrably.training.session import Plan
 
-MEMBERS, SELECT, SELECT_EACH, FRESH = 3, 600, 200, 200
+MEMBERS, SELECT, SELECT_EACH, FRESH = 3, 800, 160, 200
+WHERE = "return > 700"  # fifteen of the 25
+DOOR = 28  # where an observation holds the door's angle
+HEAD = GaussianMixture(acts="mean")
 LEARNERS = {
-    "bc": (BC(learning_rate=5e-4, batch_size=256, gradient_clip=5.0, average=0.995, body=MLP((512, 512))), 4000),
-    "bc-rnn": (BCRNN(learning_rate=1e-3, batch_size=50, gradient_clip=5.0, average=0.995, body=LSTM(200, 2)), 2000),
+    "bc": (
+        BC(
+            learning_rate=1e-3,
+            batch_size=128,
+            weight_decay=1.0,
+            gradient_clip=5.0,
+            average=0.998,
+            body=MLP((512, 512)),
+            head=HEAD,
+        ),
+        5000,
+    ),
+    "bc-rnn": (
+        BCRNN(
+            learning_rate=1e-3,
+            batch_size=50,
+            weight_decay=1.0,
+            gradient_clip=5.0,
+            average=0.995,
+            body=LSTM(200, 2),
+            head=HEAD,
+        ),
+        2000,
+    ),
 }
 
 
 def reproduce(data: Path, runs: Path) -> dict[str, Any]:
     """Trains both, selects on each, compares the selected, and scores what other rules would have picked."""
-    demos = load(data / "adroit_door_human.hdf5")
+    demos = cut(load(data / "adroit_door_human.hdf5").select(WHERE))
     found: dict[str, Any] = {}
     for name, (learner, steps) in LEARNERS.items():
-        plan = Plan(steps, members=MEMBERS, validation=0.12, checkpoint_every=steps // 20)
+        plan = Plan(steps, members=MEMBERS, validation=0.07, checkpoint_every=steps // 20)
         run = trained(learner, demos, plan, runs / name)
         own = []
         for member in range(MEMBERS):
@@ -48,6 +75,23 @@ def reproduce(data: Path, runs: Path) -> dict[str, Any]:
     say(str(compared.comparison))
     found["comparison"] = compared.to_dict()["comparison"]
     return found
+
+
+def cut(demos: Demonstrations) -> Demonstrations:
+    """The episodes up to where the door stands open widest.
+
+    The environment counts a success from 1.35 rad on. Of the 25 people's episodes 17 never come that far, and most let
+    the door fall back before they end. A clone of all of it opens the door nearly always, and lets go of it at 1.3 rad.
+    """
+    steps = [min(int(episode.observations["flat"][:, DOOR].argmax()), len(episode.actions)) for episode in demos]
+    pairs = list(zip(demos, steps, strict=True))
+    return Demonstrations.from_arrays(
+        np.concatenate([episode.observations["flat"][: n + 1] for episode, n in pairs]),
+        np.concatenate([episode.actions[:n] for episode, n in pairs]),
+        lengths=steps,
+        action=demos.action,
+        environment=demos.environment,
+    )
 
 
 def picks(run: Run, naive: tuple[int, int], own: list[tuple[int, int]]) -> dict[str, Any]:
@@ -64,7 +108,7 @@ def picks(run: Run, naive: tuple[int, int], own: list[tuple[int, int]]) -> dict[
     }
     found: dict[str, Any] = {}
     for rule, arms in rules.items():
-        score = fresh_score(run, arms, FRESH)
+        score = fresh_score(run, arms, FRESH if len(arms) == 1 else FRESH // 2)
         say(f"{run.name} {rule} {arms}: {score}")
         found[rule] = score.to_dict() | {"arms": arms}
     return found

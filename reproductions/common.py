@@ -41,7 +41,7 @@ def fresh_score(run: Run, arms: list[tuple[int, int]], episodes: int, conditions
     first = free_seed([run], episodes)
     table = conditions.play(run, arms, range(first, first + episodes))
     conditions.keep(run, [table], "evaluate")
-    return score_of(table)
+    return score_of(table.drop_columns(["checkpoint"]))  # each member at its own checkpoint
 
 
 def main(name: str, reproduce: Callable[[Path, Path], dict[str, Any]]) -> None:
