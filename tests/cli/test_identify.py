@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from demonstrably.cli.main import main
-from demonstrably.tabular import MDP, identify, problems
+from demonstrably.tabular import MDP, EpsilonGreedy, Myopic, identify, problems
 
 NAMES = ["hall", "kitchen", "bath", "attic"]
 
@@ -65,6 +65,17 @@ def test_an_environment_has_its_time_limit(capsys):
     assert "row 3 column 1" in page  # the cliff, on which nobody stands
 
 
+def test_people_may_be_supposed_to_be_otherwise(house, capsys):
+    behaviors = [EpsilonGreedy(), Myopic()]
+    asked = ("--suppose", "epsilon-greedy", "myopic")
+    assert str(identify(house, suppose=behaviors)) in answered(capsys, "house.npz", *asked)
+    reward = np.random.default_rng(1).normal(size=(4, 3))
+    problems.save("known.npz", house, reward=reward)
+    record = json.loads(answered(capsys, "house.npz", "known.npz", *asked, "--json"))
+    cases = identify([house, house], suppose=behaviors, known=reward).misspecifications
+    assert record["misspecifications"] == [case.to_dict() for case in cases]
+
+
 def test_the_page_is_written(house, tmp_path, capsys):
     assert main(["identify", "house.npz", "--html", "pages/house.html"]) == 0
     shown = capsys.readouterr()
@@ -89,6 +100,7 @@ def test_the_page_is_written(house, tmp_path, capsys):
         (["house.npz", "--discount", "1.5"], "discount 1.5 without a horizon"),
         (["house.npz", "--horizon", "0"], "horizon 0: give the number of decisions, at least 1"),
         (["house.npz", "--reward", "stat"], "invalid choice 'stat'"),
+        (["house.npz", "--suppose", "greedy"], "invalid choice 'greedy'"),
         (["FrozenLake-v1", "--reward", "features"], "FrozenLake-v1 has no features"),
         (["house.npz", "--start", "kichen"], "house.npz has no such state; did you mean 'kitchen'?"),
         (["house.npz", "--start", "4"], "give a name, such as 'hall', or 0 to 3"),

@@ -13,6 +13,7 @@ from demonstrably.report.identification import page, write_identification
 from demonstrably.tabular import problems
 from demonstrably.tabular.identification import Block, Condition, Identification, Remedy
 from demonstrably.tabular.mdp import MDP
+from demonstrably.tabular.misspecification import Misspecification
 
 from .test_report_browser import CONTRAST, DESK, DRAWN, OVERFLOW, PHONE, Opened
 
@@ -93,6 +94,15 @@ def test_the_verdicts_and_what_is_not_there():
     assert "can be known exactly" in page(found(mdp, verdict="strong", dimension=0), [("ring", mdp)])
     text = page(found(mdp, verdict="weak", remedies=()), [("ring", mdp)])
     assert "up to trajectory equivalence:" in text and "None was found." in text
+
+
+def test_supposed_behavior_has_a_table_of_its_own():
+    mdp = ring(3)
+    assert "If people are not as assumed" not in page(found(mdp), [("ring", mdp)])
+    case = Misspecification("Myopic(share=0.5)", 0.123, 1.5, 0.02, 0.3, 0.0, 0.0, 0.01, draws=5)
+    text = page(found(mdp, misspecifications=(case,)), [("ring", mdp)])
+    for words in ("If people are not as assumed", "Myopic(share=0.5)", "0.123", "30.00%", "over 5 random rewards"):
+        assert words in text
 
 
 def test_large_graphs_are_condensed_or_left_out():

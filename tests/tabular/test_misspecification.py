@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from demonstrably.tabular import equations
+from demonstrably.tabular.identify import identify
 from demonstrably.tabular.mdp import MDP
 from demonstrably.tabular.misspecification import EpsilonGreedy, HardOptimal, Myopic, SoftOptimal, misspecification
 from demonstrably.tabular.soft import soft_optimal
@@ -85,10 +85,50 @@ def test_a_constant_reward_has_nothing_at_stake():
     assert found.regret == 0 and found.transferred == 0
 
 
-def test_a_large_problem_is_refused(monkeypatch):
-    monkeypatch.setattr(equations, "COLUMNS", 5)
-    with pytest.raises(ValueError, match="too large to hold rewards against one another"):
-        misspecification(ENDLESS, REWARD)
+def test_where_all_is_open_nothing_is_off():
+    ring = MDP(np.eye(4)[[[1], [2], [3], [0]]], discount=0.9)  # one action: behavior reveals nothing
+    found = misspecification(ring, np.arange(4.0), EpsilonGreedy())
+    assert found.distance == 0 and found.scale == np.inf
+    assert found.to_dict()["scale"] is None
+
+
+def test_large_problems_are_refused():
+    grown = MDP(np.full((30, 20, 30), 1 / 30), discount=0.9)
+    with pytest.raises(ValueError, match="600 weights has 630 unknown .* too many to hold rewards against one another"):
+        misspecification(grown, np.zeros((30, 20)))
+    with pytest.raises(ValueError, match="horizon 200.* 1218 unknown") as caught:
+        identify(MDP(TRANSITIONS, horizon=200), suppose=[Myopic()])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("reward", ["state_action", "state", np.random.default_rng(3).normal(size=(18, 4))])
+@pytest.mark.parametrize("mdps", [ENDLESS, SHORT, [ENDLESS, NEARER]])
+def test_identify_is_not_off_where_the_person_is_as_assumed(mdps, reward):
+    (drawn,) = identify(mdps, reward=reward, suppose=[SoftOptimal()]).misspecifications
+    assert drawn.distance < 1e-10 and drawn.scale == pytest.approx(1) and drawn.draws == 5
+    assert drawn.misfit < 1e-10 and not drawn.revealed
+
+
+def test_identify_supposes_the_known_reward_or_random_ones():
+    behaviors = [EpsilonGreedy(), Myopic()]
+    found = identify([ENDLESS, NEARER], suppose=behaviors, known=REWARD)
+    assert found.misspecifications == tuple(misspecification([ENDLESS, NEARER], REWARD, one) for one in behaviors)
+    assert found.to_dict()["misspecifications"] == [one.to_dict() for one in found.misspecifications]
+    for one in found.misspecifications:
+        assert str(one).splitlines()[1] in str(found)
+    drawn = identify(ENDLESS, suppose=behaviors)
+    assert drawn.misspecifications == identify(ENDLESS, suppose=behaviors).misspecifications
+    assert str(drawn).count("(medians over 5 random rewards)") == 2
+    assert identify(ENDLESS).misspecifications == ()
+
+
+def test_a_known_reward_must_be_possible():
+    whole = np.repeat(REWARD[:, :, None], STATES, 2)  # of the next state too
+    assert identify(ENDLESS, suppose=[Myopic()], known=whole).misspecifications
+    with pytest.raises(ValueError, match="none of those thought possible: the nearest is off by .* state"):
+        identify(ENDLESS, reward="state", suppose=[Myopic()], known=REWARD)
+    with pytest.raises(ValueError, match="reward of shape"):
+        identify(ENDLESS, suppose=[Myopic()], known=np.zeros(5))
 
 
 @pytest.mark.parametrize("make", [lambda: EpsilonGreedy(0.0), lambda: HardOptimal(0.0), lambda: Myopic(1.0)])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # imported where they are used: `--help` does not need numpy 
     import numpy as np
 
     from demonstrably.tabular.mdp import MDP
+    from demonstrably.tabular.misspecification import Behavior
     from demonstrably.tabular.problems import Problem
 
 
@@ -35,6 +36,9 @@ class Options:
     """What the reward may depend on: state and action, the state alone, or linearly on the file's features."""
     start: str | None = None
     """The state in which every episode starts, by its name or number; by default what the problem says."""
+    suppose: tuple[Literal["epsilon-greedy", "hard-optimal", "myopic"], ...] = ()
+    """Simulate people who behave so, and say how far off a reward would be that is inferred as if they were
+    soft-optimal: for the file's reward, or the environment's, else for random ones."""
     json: bool = False
     """Print one JSON document."""
     html: Path | None = None
@@ -56,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.json:
         lines = (f"{problem.name}: {_words(problem.mdp)}" for problem in problems)
         print("\n".join(lines), flush=True)  # before what may take a while
-    found = identify(mdps if len(mdps) > 1 else mdps[0], reward=form)
+    known = next((problem.reward for problem in problems if problem.reward is not None), None)
+    found = identify(mdps, reward=form, suppose=_behaviors(options.suppose), known=known)
     if options.html is not None:
         from demonstrably.report.identification import write_identification
 
@@ -113,6 +118,13 @@ def _form(problem: "Problem", reward: str) -> "str | np.ndarray":
     if problem.features is None:
         raise ValueError(f"--reward features: {problem.name} has no features; give them in the file, (S * A, d)")
     return problem.features
+
+
+def _behaviors(names: Sequence[str]) -> "list[Behavior]":
+    from demonstrably.tabular.misspecification import EpsilonGreedy, HardOptimal, Myopic
+
+    known = {"epsilon-greedy": EpsilonGreedy(), "hard-optimal": HardOptimal(), "myopic": Myopic()}
+    return [known[name] for name in names]
 
 
 def _words(mdp: "MDP") -> str:

@@ -14,6 +14,7 @@ from scipy.sparse import csgraph
 import demonstrably
 from demonstrably.tabular.identification import Block, Identification
 from demonstrably.tabular.mdp import MDP
+from demonstrably.tabular.misspecification import Misspecification
 from demonstrably.training.files import replacing
 
 from . import blocks
@@ -58,6 +59,8 @@ def page(found: Identification, problems: Named) -> str:
         Section("remedies", "What would settle it", 1, _remedies(found)),
         Section("condition", "How well it can be estimated", 1, _condition(found)),
     ]
+    if found.misspecifications:
+        parts.append(Section("supposed", "If people are not as assumed", 1, _supposed(found.misspecifications)))
     written = f"Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by demonstrably {demonstrably.__version__}."
     return ENVIRONMENT.get_template("page.html").render(
         title=f"Could the reward be known? {', '.join(names)}",
@@ -142,6 +145,29 @@ def _condition(found: Identification) -> list[Markup]:
         entries.append(("smallest angle between two experts' open rewards, radians", f"{condition.angle:.3g}"))
     drawn = [blocks.definitions([Group("", entries)])]
     return [blocks.text(condition.warning, "problem"), *drawn] if condition.warning else drawn
+
+
+def _supposed(cases: Sequence[Misspecification]) -> list[Markup]:
+    rows = [
+        (
+            case.behavior,
+            f"{case.distance:.3g}",
+            f"{case.scale:.3g}",
+            f"{case.regret:.2%}",
+            f"{case.transferred:.2%}",
+            "yes" if case.revealed else "no",
+        )
+        for case in cases
+    ]
+    head = ("behavior", "off by", "scale", "regret", "regret elsewhere", "policies reveal it")
+    drawn = f"Each figure is the median over {cases[0].draws} random rewards." if cases[0].draws else ""
+    words = (
+        "How far off a reward would be that is inferred as if people were soft-optimal, when they behave in another "
+        "way: a simulation, and no bound. Off by 0 is the same reward and 1 its opposite; the scale is the inferred "
+        "reward's over the true one's; regret is the share of all there is to lose, here and where a quarter of each "
+        "action's outcomes are those of the next action."
+    )
+    return [blocks.text(words), blocks.table("Supposed behavior", Table(head, rows, (1, 2, 3, 4), drawn, wrap=True))]
 
 
 def _drawing(found: Identification, problems: Named) -> Markup:

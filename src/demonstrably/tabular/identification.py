@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from demonstrably.tabular.ambiguity import Ambiguity, narrowed
 from demonstrably.tabular.mdp import MDP
+from demonstrably.tabular.misspecification import Misspecification
 
 Verdict = Literal["strong", "weak", "none"]
 
@@ -85,7 +86,8 @@ class Identification:
     changes no trajectory's reward but by a number of its start is counted by `trajectory_dimension`. `basis` has one
     column a direction over pairs, states or features, orthonormal; `directions` the same over pairs; None where they
     would be too large. `gap` is the last singular value taken as not zero over the first taken as zero (inf for an
-    exact method), `method` how it was found.
+    exact method), `method` how it was found. `misspecifications` says for each behavior that was supposed how far off
+    an inferred reward would be.
     """
 
     dimension: int
@@ -99,6 +101,7 @@ class Identification:
     gap: float
     directions: NDArray[np.float64] | None = None
     actions: int = 1
+    misspecifications: tuple[Misspecification, ...] = ()
 
     def transfers_to(self, other: MDP | Sequence[MDP]) -> Transfer:
         """Whether all rewards that these experts leave open lead to the same behavior in another problem.
@@ -143,6 +146,7 @@ class Identification:
             "remedies": [asdict(remedy) for remedy in self.remedies],
             "method": self.method,
             "gap": self.gap if math.isfinite(self.gap) else None,
+            "misspecifications": [one.to_dict() for one in self.misspecifications],
         }
 
     def __str__(self) -> str:
@@ -154,6 +158,7 @@ class Identification:
         if self.condition is not None:
             lines += self._conditioning(self.condition)
         lines += [f"  remedy: {remedy.text} leaves {remedy.dimension}" for remedy in self.remedies]
+        lines += [f"  {line}" for one in self.misspecifications for line in str(one).splitlines()]
         gap = "exact" if math.isinf(self.gap) else f"gap {self.gap:.1e}"
         return "\n".join([*lines, f"  method: {self.method} ({gap})"])
 

@@ -1,8 +1,10 @@
 """Could the reward be known? What of it no policy could ever reveal, in one problem or in several together."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from demonstrably.tabular.ambiguity import ambiguity, pathwise
 from demonstrably.tabular.blocks import blocks_of, group_text
@@ -11,6 +13,7 @@ from demonstrably.tabular.forms import Form, form_of
 from demonstrably.tabular.identification import Block, Condition, Identification, Remedy, Verdict
 from demonstrably.tabular.large import Found, found_in_large
 from demonstrably.tabular.mdp import MDP
+from demonstrably.tabular.misspecification import Behavior, supposed
 from demonstrably.tabular.remedies import remedies_of
 from demonstrably.tabular.span import Features
 from demonstrably.tabular.structure import layers, reachable, visited
@@ -24,6 +27,8 @@ def identify(
     *,
     reward: Features = "state_action",
     remedies: bool = True,
+    suppose: Sequence[Behavior] = (),
+    known: ArrayLike | None = None,
 ) -> Identification:
     """The set of reward changes that no entropy-regularized expert's policy could reveal, exactly.
 
@@ -33,6 +38,10 @@ def identify(
         reward: which rewards are possible. "state_action": any (S, A). "state": any (S,), the same for all actions.
             An array (S * A, D), (S, A, D) or (S, D): combinations of D features of pairs or of states.
         remedies: whether to try what would settle more (problems of at most 600 pairs).
+        suppose: behaviors that the experts may show instead, from `misspecification`, such as `EpsilonGreedy()`: for
+            each the result says how far off a reward would be that is inferred as if they were soft-optimal.
+        known: the reward that these simulations suppose, (S,), (S, A) or (S, A, S'), in units of the temperature. By
+            default they take medians over 5 random rewards of the possible form, whose mean square is 1.
 
     The dimension counts the constant, which no policy reveals, wherever it is a possible reward. Where the constant is
     no combination of the features, it is not counted, the dimension can be 0, and the reward is then known exactly.
@@ -44,15 +53,16 @@ def identify(
     "weak" for deterministic dynamics, and "none" in general where chance decides, since there a potential changes what
     an episode earns by luck, though not what it earns in expectation.
 
-    Raises ValueError for features or experts that do not fit, for a rank that rounding hides, and for what would not
-    fit into memory (the estimate is given, and what to do instead). Sources: `ambiguity`, `large`, `condition`.
+    Raises ValueError for features or experts that do not fit, for a rank that rounding hides, for what would not fit
+    into memory (the estimate is given, and what to do instead), and for problems too large to suppose another behavior
+    (600 unknowns: weights of the reward, and values of each expert). Sources: `ambiguity`, `large`, `condition`.
     """
     experts = (problems,) if isinstance(problems, MDP) else tuple(problems)
     _require_same_shape(experts)
     form = form_of(experts[0], reward)
-    if _moderate(experts, form):
-        return _identified(experts, form, remedies)
-    return _identified_in_large(experts, form)
+    cases = supposed(experts, suppose, features=reward, known=known)  # first, since it refuses at once what is large
+    found = _identified(experts, form, remedies) if _moderate(experts, form) else _identified_in_large(experts, form)
+    return replace(found, misspecifications=cases)
 
 
 def _identified(experts: Sequence[MDP], form: Form, advise: bool) -> Identification:

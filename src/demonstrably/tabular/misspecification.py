@@ -6,25 +6,30 @@ the person is soft-optimal indeed. What is left open in that case is no fault of
 """
 
 import html
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from demonstrably.tabular.distance import best_policy, regret
-from demonstrably.tabular.equations import equations, solve
+from demonstrably.tabular.distance import best_policy, expected_reward, regret
+from demonstrably.tabular.equations import COLUMNS, equations, solve
 from demonstrably.tabular.mdp import MDP
 from demonstrably.tabular.soft import reward_of, soft_optimal
 from demonstrably.tabular.span import Features, span_of, width
+from demonstrably.tabular.structure import layers
 from demonstrably.tabular.tallies import Seen
 
 Array = NDArray[np.float64]
 Behavior = Callable[[MDP, Array, float], Array]  # problem, reward (S, A), temperature -> policy
 
 SLIP = 0.25  # of the transferred problem, where none is given
+DRAWS = 5  # random rewards, where none is known
+REVEALED = 1e-6  # errors of log-probabilities that are no rounding
+VANISHED = 1e-10  # a reward less what stays open that is smaller than this, relative to the known one, is rounding
 
 
 @dataclass(frozen=True)
@@ -88,10 +93,12 @@ class Misspecification:
     """What becomes of a known reward when it is inferred from another behavior than the one assumed.
 
     `distance` is half the distance of the rewards at equal size, from 0 to 1, and `scale` the inferred one's size over
-    the known one's, both without the directions that stay open under the assumption too. `regret` is what the best
-    policy of the inferred reward loses in the first problem, `transferred` the same in another one, both as a share of
-    all there is to lose (what the worst policy loses). The `_right` figures are those of a person as assumed. `misfit`
-    is the largest error of a log-probability: above rounding, the data can reveal that the assumption fails.
+    the known one's, both without the directions that stay open under the assumption too (inf where nothing is left of
+    the known one). `regret` is what the best policy of the inferred reward loses in the first problem, `transferred`
+    the same in another one, both as a share of all there is to lose (what the worst policy loses). The `_right` figures
+    are those of a person as assumed. `misfit` is the largest error of a log-probability: above rounding, the data can
+    reveal that the assumption fails. `draws` is 0 for one known reward; else each figure is the median over so many
+    random ones.
     """
 
     behavior: str
@@ -102,15 +109,22 @@ class Misspecification:
     regret_right: float
     transferred_right: float
     misfit: float
+    draws: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able record."""
-        return asdict(self)
+        """JSON-able record. A scale without end is null."""
+        return {**asdict(self), "scale": self.scale if math.isfinite(self.scale) else None}
+
+    @property
+    def revealed(self) -> bool:
+        """Whether the policies can show that the assumption fails."""
+        return self.misfit > REVEALED
 
     def __str__(self) -> str:
-        shown = "which the policies can reveal" if self.misfit > 1e-6 else "which nothing in the policies reveals"
+        shown = "which the policies can reveal" if self.revealed else "which nothing in the policies reveals"
+        drawn = f" (medians over {self.draws} random rewards)" if self.draws else ""
         return (
-            f"if the person is {self.behavior}, {shown}:\n"
+            f"if the person is {self.behavior}, {shown}{drawn}:\n"
             f"  reward off by {self.distance:.3g} of at most 1, its scale {self.scale:.3g} of the true one\n"
             f"  regret {self.regret:.2%} of what is at stake, {self.transferred:.2%} in the other environment "
             f"({self.regret_right:.2%} and {self.transferred_right:.2%} were the person as assumed)"
@@ -146,16 +160,13 @@ def misspecification(
     first, truth = problems[0], reward_of(problems[0], reward)
     other = _slipping(first) if transfer is None else transfer
     span = span_of(first, features)
+    _require_small(problems, span)
     guess, free, misfit = _inferred(problems, truth, behavior, span, temperature)
-    if free is None:
-        raise ValueError(
-            f"{first} and rewards of {width(span)} weights: too large to hold rewards against one another; "
-            "give features, or a part of the problem"
-        )
     right = _inferred(problems, truth, SoftOptimal(), span, temperature)[0]
     forms = [_closed(one, free, span) for one in (truth, guess)]
-    sizes = [float(np.linalg.norm(form)) for form in forms]
-    units = [form / size if size > 0 else form for form, size in zip(forms, sizes, strict=True)]
+    least = VANISHED * max(float(np.linalg.norm(truth)), temperature)
+    sizes = [size if (size := float(np.linalg.norm(form))) > least else 0.0 for form in forms]
+    units = [form / size if size > 0 else np.zeros(first.pairs) for form, size in zip(forms, sizes, strict=True)]
     return Misspecification(
         behavior=str(behavior),
         distance=float(np.linalg.norm(units[0] - units[1])) / 2,
@@ -168,12 +179,73 @@ def misspecification(
     )
 
 
+def supposed(
+    problems: Sequence[MDP], behaviors: Sequence[Behavior], *, features: Features, known: ArrayLike | None
+) -> tuple[Misspecification, ...]:
+    """`misspecification` for each behavior, at temperature 1.
+
+    `known` is a reward (S,), (S, A) or (S, A, S'). Where it is None, each figure is the median over `DRAWS` random
+    rewards: combinations of pairs, states or features with weights from a normal distribution, at a mean square of 1.
+    Raises ValueError as `misspecification`, and for a known reward that is not one of those thought possible.
+    """
+    if not behaviors:
+        return ()
+    first, span = problems[0], span_of(problems[0], features)
+    _require_small(problems, span)
+    if known is not None:
+        truth = expected_reward(first, known)
+        _require_possible(first, truth, span)
+        return tuple(misspecification(problems, truth, behavior, features=features) for behavior in behaviors)
+    truths, found = _random_rewards(first, span), []
+    for behavior in behaviors:
+        found.append(_median([misspecification(problems, truth, behavior, features=features) for truth in truths]))
+    return tuple(found)
+
+
+def _random_rewards(mdp: MDP, span: sparse.csr_array) -> list[Array]:
+    """(S, A) each, the same at every call."""
+    drawn = [span @ weights for weights in np.random.default_rng(0).standard_normal((DRAWS, width(span)))]
+    sizes = [float(np.sqrt((one**2).mean())) for one in drawn]
+    return [(one / (size or 1)).reshape(mdp.states, mdp.actions) for one, size in zip(drawn, sizes, strict=True)]
+
+
+def _median(cases: Sequence[Misspecification]) -> Misspecification:
+    """The median of each figure."""
+    records = [asdict(case) for case in cases]
+    figures = {name: float(np.median([one[name] for one in records])) for name in records[0] if name != "behavior"}
+    return replace(cases[0], **{**figures, "draws": len(cases)})
+
+
+def _require_small(problems: Sequence[MDP], span: sparse.csr_array) -> None:
+    """ValueError where the equations have too many unknowns for a decomposition that tells what stays open."""
+    unknowns = width(span)
+    for mdp in problems:
+        unknowns += mdp.states if mdp.horizon is None else sum(int(mask.sum()) for mask in layers(mdp)[:-1])
+    if unknowns > COLUMNS:
+        raise ValueError(
+            f"{problems[0]} with rewards of {width(span)} weights has {unknowns} unknown weights and values, too many "
+            f"to hold rewards against one another (at most {COLUMNS}): give features, a discount without a horizon or "
+            "a shorter one, or a part of the problem"
+        )
+
+
+def _require_possible(mdp: MDP, truth: Array, span: sparse.csr_array) -> None:
+    dense, flat = span.toarray(), truth.ravel()
+    left = np.abs(flat - dense @ np.linalg.lstsq(dense, flat, rcond=None)[0])
+    if left.max() > 1e-8 * max(1.0, float(np.abs(flat).max())):
+        raise ValueError(
+            f"the known reward is none of those thought possible: the nearest is off by {left.max():.3g} for "
+            f"{mdp.name(int(left.argmax()))}; give one that is, or another form of rewards"
+        )
+
+
 def _inferred(
     problems: Sequence[MDP], truth: Array, behavior: Behavior, span: sparse.csr_array, temperature: float
-) -> tuple[Array, Array | None, float]:
+) -> tuple[Array, Array, float]:
     """The smallest reward (S, A) that fits policies of a behavior, what stays open of its weights, and the misfit."""
     seen = [Seen(behavior(mdp, truth, temperature)) for mdp in problems]
     solved = solve(equations(problems, seen, span, temperature), temperature)
+    assert solved.free is not None  # `_require_small`
     return (span @ solved.weights).reshape(truth.shape), solved.free, float(np.abs(solved.residual).max())
 
 
