@@ -99,7 +99,9 @@ def draw(found: dict[str, Any]) -> None:
     policies = [Series(DECISIONS, values("policy_error"))]
     panels = [
         Panel("Error of the reward", x, Axis("2-norm", Scale(0.02, 200, logarithmic=True)), reward, names=90),
-        Panel("Error of its policies", x, Axis("largest difference", Scale(1e-4, 0.2, logarithmic=True), ticks), policies),
+        Panel(
+            "Error of its policies", x, Axis("largest difference", Scale(1e-4, 0.2, logarithmic=True), ticks), policies
+        ),
     ]
     keep("cao_two_discounts", panels, len(panels))
 

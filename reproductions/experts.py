@@ -36,10 +36,10 @@ def cartpole(data: Path, runs: Path) -> dict[str, Any]:
 def fetch(data: Path, runs: Path) -> dict[str, Any]:
     """The selected policy, and all members at its checkpoint. Success counts at the last step, as usual there."""
     demos = load(data / "expert" / "fetchpickandplace_scripted.hdf5")
-    learner = BC(learning_rate=1e-3, batch_size=256, body=MLP((512, 512)))
-    run = trained(learner, demos, Plan(12000, members=3, checkpoint_every=1200), runs / "fetch")
+    learner = BC(learning_rate=1e-3, batch_size=256, body=MLP((256, 256, 256)))
+    run = trained(learner, demos, Plan(24_000, members=3, validation=0.04, checkpoint_every=1200), runs / "fetch")
     conditions = Conditions(success="last")
-    say(str(select_run(run.path, 240, conditions=conditions)))
+    say(str(select_run(run.path, 800, conditions=conditions)))
     winner = selected(run)
     assert winner
     found = {}

@@ -10,7 +10,7 @@ from common import HERE
 from demonstrably.report.figures import Axis, spread
 
 WIDTH, HEIGHT = 230, 170  # of a panel's plane
-LEFT, RIGHT, TOP, BOTTOM = 52, 16, 30, 46  # around it
+LEFT, RIGHT, TOP, BOTTOM = 64, 16, 30, 46  # around it
 COLORS = ("#0a62b0", "#b34700", "#00755c")
 
 
@@ -63,7 +63,7 @@ def _panel(panel: Panel) -> str:
         at = HEIGHT * (1 - float(panel.y.scale.fraction(value)))
         parts += [_rule(0, at, WIDTH, at), _text(-6, at + 4, text, 'text-anchor="end"')]
     parts.append(_text(WIDTH / 2, HEIGHT + 33, panel.x.label, 'text-anchor="middle"'))
-    parts.append(_text(-HEIGHT / 2, -38, panel.y.label, 'text-anchor="middle" transform="rotate(-90)"'))
+    parts.append(_text(-HEIGHT / 2, -48, panel.y.label, 'text-anchor="middle" transform="rotate(-90)"'))
     parts += [_series(one, *_places(panel, one)) for one in panel.series]
     named = [one for one in panel.series if one.name]
     ends = spread([float(_places(panel, one)[1][-1]) for one in named], 13)
