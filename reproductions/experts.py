@@ -12,10 +12,11 @@ from demonstrably.data.formats import load
 from demonstrably.evaluation.fresh import Conditions
 from demonstrably.evaluation.select_run import select_run, selected
 from demonstrably.learners.bc import BC
+from demonstrably.nets.heads import GaussianMixture
 from demonstrably.nets.mlp import MLP
 from demonstrably.training.session import Plan
 
-FRESH = 100
+FRESH = 200
 
 
 def reproduce(data: Path, runs: Path) -> dict[str, Any]:
@@ -36,8 +37,11 @@ def cartpole(data: Path, runs: Path) -> dict[str, Any]:
 def fetch(data: Path, runs: Path) -> dict[str, Any]:
     """The selected policy, and all members at its checkpoint. Success counts at the last step, as usual there."""
     demos = load(data / "expert" / "fetchpickandplace_scripted.hdf5")
-    learner = BC(learning_rate=1e-3, batch_size=256, body=MLP((256, 256, 256)))
-    run = trained(learner, demos, Plan(24_000, members=3, validation=0.04, checkpoint_every=1200), runs / "fetch")
+    # The script's actions vanish at its goal. With a small least deviation the likelihood is won there, by telling from
+    # still fingers that it is over, and the clone stops short of the goal by a centimeter.
+    head = GaussianMixture(min_std=0.05)
+    learner = BC(learning_rate=1e-3, batch_size=256, body=MLP((256, 256, 256)), head=head)
+    run = trained(learner, demos, Plan(12_000, members=3, validation=0.04, checkpoint_every=600), runs / "fetch")
     conditions = Conditions(success="last")
     say(str(select_run(run.path, 800, conditions=conditions)))
     winner = selected(run)
