@@ -20,6 +20,7 @@ def house(tmp_path, monkeypatch):
     transitions = np.random.default_rng(0).dirichlet(np.ones(4), (4, 3))
     mdp = MDP(transitions, discount=0.9, initial=0, state_names=NAMES)
     problems.save("house.npz", mdp, features=np.eye(12)[:, :5])
+    problems.save("numbered.npz", MDP(transitions, discount=0.9))
     return mdp
 
 
@@ -105,6 +106,9 @@ def test_the_page_is_written(house, tmp_path, capsys):
         (["house.npz", "--start", "kichen"], "house.npz has no such state; did you mean 'kitchen'?"),
         (["house.npz", "--start", "4"], "give a name, such as 'hall', or 0 to 3"),
         (["house.npz", "FrozenLake-v1"], "FrozenLake-v1 has 16 states and 4 actions, house.npz has 4 and 3"),
+        (["FrozenLake-v1", "--start", "-1"], "FrozenLake-v1 has no such state; give a name, such as 'row 0"),
+        (["numbered.npz", "--start", "-1"], "numbered.npz has no such state; give a name, such as '0', or 0 to 3"),
+        (["house.npz", "--discount", "0.9", "0.5", "0.9"], "--discount 0.9 is given more than once: a second person"),
         (["house.npz", "--html", "."], "--html . is a folder"),
     ],
 )

@@ -16,6 +16,7 @@ STATES, ACTIONS, REPEATS, LEVEL = 4, 3, 400, 0.05
 TRANSITIONS = np.random.default_rng(0).dirichlet(np.ones(STATES), (STATES, ACTIONS))
 ENDLESS, NEARER = MDP(TRANSITIONS, discount=0.9), MDP(TRANSITIONS, discount=0.5)
 SHORT = MDP(TRANSITIONS, horizon=3, initial=0)
+ALIKE = MDP(TRANSITIONS[:, :1].repeat(ACTIONS, 1), discount=0.9)  # what is done does not matter to what follows
 REWARD = 0.7 * np.random.default_rng(1).normal(size=(STATES, ACTIONS))
 
 
@@ -42,12 +43,15 @@ def outcome(kind: str, number: int, seed: int):
     if kind == "states":
         policy = soft_optimal(ENDLESS, REWARD[:, 0]).policy
         return rationalize(ENDLESS, generator.multinomial(number, policy), features="state")
+    if kind == "indifferent":
+        return rationalize(ALIKE, generator.multinomial(number, [1 / ACTIONS] * ACTIONS, STATES), features="state")
     return rationalize(SHORT, counts_of_episodes(soft_optimal(SHORT, REWARD).policy, number, generator))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "number"), [("discounts", 100), ("discounts", 1000), ("states", 100), ("horizon", 1000)]
+    ("kind", "number"),
+    [("discounts", 100), ("discounts", 1000), ("states", 100), ("horizon", 1000), ("indifferent", 900)],
 )
 def test_a_true_assumption_is_refuted_no_more_often_than_the_level(kind, number):
     found = [outcome(kind, number, seed) for seed in range(REPEATS)]

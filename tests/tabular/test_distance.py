@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from demonstrably.tabular import distance
+from demonstrably.tabular import distance, sampled_regret
 from demonstrably.tabular.mdp import MDP
 from demonstrably.tabular.soft import soft_optimal
 
@@ -224,6 +224,68 @@ def test_equally_good_actions_are_taken_alike():
     """Under a guess of nothing all actions are best, so that the policy is uniform."""
     mdp = MDP(np.tile(np.eye(2), (2, 1, 1)), discount=0.5, initial=0)  # action a leads to state a
     assert distance.regret(mdp, [[1.0, 0.0], [1.0, 0.0]], np.zeros(2)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("time", [{"discount": 0.9}, {"horizon": 4}])
+def test_the_scale_of_rewards_does_not_count(time):
+    mdp, truth = problem(**time), reward(1, STATES, ACTIONS)
+    for scale in (1e-300, 1e-11, 1e11):
+        assert distance.regret(mdp, truth, scale * truth) == pytest.approx(0, abs=1e-9)
+        assert distance.regret(mdp, scale * truth, -truth) == pytest.approx(scale * distance.regret(mdp, truth, -truth))
+    assert (distance.best_policy(mdp, 0 * truth) == 1 / ACTIONS).all()
+
+
+def test_values_that_cancel_leave_actions_equal():
+    there_and_back = np.zeros((2, 2, 2))  # both actions change the state, and rewards of two steps add up to 0
+    there_and_back[0, :, 1] = there_and_back[1, :, 0] = 1
+    noisy = np.array([[0.3, 0.1 + 0.2], [-0.3, -0.3]])
+    assert distance.best_policy(MDP(there_and_back, horizon=2), noisy) == pytest.approx(0.5 * np.ones((2, 2, 2)))
+
+
+def test_discounts_close_to_one_come_to_an_end():
+    transitions = np.random.default_rng(0).dirichlet(np.ones(6), (6, 2))
+    for discount in (1 - 1e-6, 1 - 1e-9, 1 - 1e-12):
+        mdp, table = MDP(transitions, discount=discount), reward(1, 6, 2)
+        assert distance.best_policy(mdp, table).sum() == 6
+
+
+@pytest.mark.parametrize("time", [{"discount": 0.7}, {"horizon": 4, "initial": 0}, {"horizon": 5, "discount": 0.8}])
+@pytest.mark.parametrize("temperature", [0.0, 0.5])
+def test_regret_from_episodes_covers_the_exact_one(time, temperature):
+    mdp, truth, guess = problem(**time), reward(1), reward(1) + reward(2)
+    exact = distance.regret(mdp, truth, guess, temperature=temperature)
+    found = [
+        distance.regret_sampled(mdp, truth, guess, temperature=temperature, episodes=150, seed=seed)
+        for seed in range(100)
+    ]
+    assert exact > 0.05
+    assert sum(one.low <= exact <= one.high for one in found) >= 88
+    widths = [one.high - one.low for one in found]
+    assert np.mean([one.regret for one in found]) == pytest.approx(exact, abs=0.15 * np.mean(widths))
+
+
+def test_pairs_of_episodes_share_their_chance():
+    mdp, truth = problem(), reward(1)
+    same = distance.regret_sampled(mdp, truth, 2.5 * truth + 7 * shaping(mdp), episodes=50)
+    assert (same.regret, same.low, same.high) == (0, 0, 0)
+    near = truth + 0.3 * reward(2)
+    found = distance.regret_sampled(mdp, truth, near, episodes=400)
+    assert found == distance.regret_sampled(mdp, truth, near, episodes=400, seed=0)
+    policies = [distance.best_policy(mdp, distance.expected_reward(mdp, one)) for one in (truth, near)]
+    assert not np.array_equal(*policies)
+    earned = [
+        sampled_regret.returns(mdp, policy, distance.expected_reward(mdp, truth), 0.0, 400, seed)
+        for seed, policy in enumerate(policies)
+    ]
+    assert found.high - found.low < 0.8 * 2 * 1.96 * np.std(earned[0] - earned[1]) / 20
+    assert str(found) == f"{found.regret:.3f} [{found.low:.3f}, {found.high:.3f}], 400 pairs of episodes"
+    assert found.to_dict()["episodes"] == 400
+
+
+@pytest.mark.parametrize("option", [{"episodes": 1}, {"level": 1.0}, {"temperature": -1.0}])
+def test_mistakes_of_sampling_regret_are_named(option):
+    with pytest.raises(ValueError, match=r"episodes .*: give a temperature of 0 or more, at least 2 episodes"):
+        distance.regret_sampled(problem(), reward(1), reward(2), **option)
 
 
 @pytest.mark.parametrize(

@@ -366,11 +366,11 @@ def test_bad_input() -> None:
     cases = [
         ((), {}, "no problem given"),
         ((mdp, GRID), {}, "problem 1 has 25 states and 4 actions, the first 2 and 2"),
-        ((mdp,), {"reward": "states"}, "'states'"),
+        ((mdp,), {"reward": "states"}, "reward 'states': give 'state_action', 'state' or an array"),
         ((mdp,), {"reward": np.ones(4)}, "features of shape"),
         ((mdp,), {"reward": np.full((4, 1), np.nan)}, "feature 0 of state 0, action 0 is nan"),
         ((mdp,), {"reward": np.ones((4, 2))}, "1 of 2 features are linear combinations"),
-        ((mdp,), {"reward": np.zeros((4, 1))}, "1 of 1 features"),
+        ((mdp,), {"reward": np.zeros((4, 1))}, "feature 0 is 0 everywhere: leave it out"),
     ]
     for problems, options, message in cases:
         with pytest.raises(ValueError, match=message):

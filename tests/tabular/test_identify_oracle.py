@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from demonstrably.tabular.ambiguity import Ambiguity, narrowed
 from demonstrably.tabular.forms import form_of
 from demonstrably.tabular.identify import identify
 from demonstrably.tabular.large import found_in_large
@@ -92,3 +93,54 @@ def test_methods_for_large_problems_agree_with_the_oracle() -> None:
 @pytest.mark.slow
 def test_methods_for_large_problems_agree_with_the_oracle_on_many_problems() -> None:
     large_agrees(2100, seed=6)
+
+
+def nearly_without_choice(index: int) -> list[MDP]:
+    """Experts in a problem whose actions differ by little, down to 1e-5, in some states only."""
+    generator = np.random.default_rng([7, index])
+    states = int(generator.integers(3, 8))
+    transitions = generator.dirichlet(np.ones(states), (states, 1)).repeat(2, 1)
+    changed = int(generator.integers(1, states))
+    transitions[:changed, 1] *= 1 - 10.0 ** -generator.integers(1, 6, size=(changed, 1))
+    transitions[:changed, 1, 0] += 1 - transitions[:changed, 1].sum(1)
+    if generator.random() < 0.5:
+        close = 0.9 - 10.0 ** -int(generator.integers(1, 5))
+        return [MDP(transitions, discount=0.9), MDP(transitions, discount=close)]
+    return [MDP(transitions, horizon=int(generator.integers(2, 8)), initial=0)]
+
+
+def transfers_to_itself(experts: list[MDP], form: object = "state_action") -> None:
+    found = identify(experts, reward=form, remedies=False)
+    for mdp in experts:
+        assert found.transfers_to(mdp).determined, experts
+    assert found.transfers_to(experts).determined, experts
+
+
+def test_a_problem_transfers_to_itself() -> None:
+    for experts, form, _ in random_problems(100, seed=7):
+        transfers_to_itself(experts, form)
+
+
+def test_an_ill_conditioned_problem_transfers_to_itself() -> None:
+    decided = 0
+    for index in range(150):
+        experts = nearly_without_choice(index)
+        try:
+            identify(experts, remedies=False)
+        except ValueError as error:
+            assert "rank cannot be decided" in str(error)
+            continue
+        transfers_to_itself(experts)
+        decided += 1
+    assert decided > 100
+
+
+def test_a_large_problem_transfers_to_itself() -> None:
+    for experts, form, matrix in random_problems(140, seed=8):
+        found = found_in_large(experts, form_of(experts[0], form))
+        if found.directions is None:
+            continue
+        left = Ambiguity(found.directions, np.inf, found.error)
+        for mdp in experts:
+            left = narrowed(mdp, left)
+        assert left.directions.shape[1] == found.dimension == oracle(experts, matrix).shape[1], (found.method, experts)

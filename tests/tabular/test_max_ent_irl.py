@@ -206,6 +206,21 @@ def test_weights_without_information_have_infinite_errors_unless_penalized():
     assert held.standard_errors[1] == pytest.approx(0.5**-0.5)
 
 
+@pytest.mark.parametrize("discount", [0.9, 0.9999])
+def test_where_weights_change_no_decision_all_is_undetermined(discount):
+    transitions = np.random.default_rng(0).dirichlet(np.ones(3), (3, 1)).repeat(3, 1)
+    mdp = MDP(transitions, discount=discount)
+    counts = np.array([[3, 4, 5], [2, 2, 2], [1, 5, 3]])
+    for seen in (counts, np.full((3, 3), 1 / 3)):
+        found = max_ent_irl(mdp, seen, features="state")
+        assert found.undetermined == 3
+        assert found.standard_errors is None or np.isinf(found.standard_errors).all()
+    alone = max_ent_irl(MDP(np.ones((1, 3, 1)), discount=discount), counts[:1], features="state")
+    assert alone.undetermined == 1 and np.isinf(alone.standard_errors).all()
+    still = mdp.replace(horizon=4)
+    assert max_ent_irl(still, np.tile(counts, (4, 1, 1)), features="state").undetermined == 3
+
+
 def test_demonstrations_may_be_cut_anywhere_without_a_horizon():
     mdp, features = problem(25), reward(26, STATES * ACTIONS, 2)
     policy = soft_optimal(mdp, (features @ [1.0, 1.0]).reshape(STATES, ACTIONS)).policy

@@ -92,6 +92,43 @@ def test_where_all_is_open_nothing_is_off():
     assert found.to_dict()["scale"] is None
 
 
+def test_a_reward_that_matters_to_no_choice_is_said_in_words():
+    ring = MDP(np.eye(4)[[[1], [2], [3], [0]]], discount=0.9)
+    for found in (
+        misspecification(ENDLESS, np.zeros((STATES, ACTIONS))),
+        misspecification(ring, np.arange(4.0), EpsilonGreedy()),
+    ):
+        assert "inf" not in str(found).replace("inferred", "")
+        assert "nothing of the true reward matters to a choice, and nothing of the inferred one" in str(found)
+
+    def biased(mdp, reward, temperature):
+        return np.tile([0.6, 0.3, 0.1], (STATES, 1))
+
+    found = misspecification(ENDLESS, np.zeros((STATES, ACTIONS)), biased)
+    assert "but something of the inferred one does" in str(found)
+
+
+def never(mdp, reward, temperature):
+    return np.tile([0.5, 0.5, 0.0], (STATES, 1))
+
+
+@pytest.mark.parametrize(
+    ("mdps", "options", "message"),
+    [
+        (ENDLESS, {"transfer": MDP(np.ones((1, 1, 1)), discount=0.9)}, r"\[\(1, 1\), \(6, 3\)\]: .* to transfer to"),
+        ([ENDLESS, MDP(TRANSITIONS[:, :2], discount=0.9)], {}, r"\[\(6, 2\), \(6, 3\)\]"),
+        ([], {}, r"problems of \(states, actions\) \[\]: give at least one"),
+        (ENDLESS, {"behavior": EpsilonGreedy}, r"EpsilonGreedy is a class: .* EpsilonGreedy\(\)"),
+        (ENDLESS, {"behavior": never}, "gives state 0, action 2 probability 0"),
+        (ENDLESS, {"behavior": lambda *_: np.ones((STATES, ACTIONS))}, "no probabilities that sum to 1"),
+    ],
+)
+def test_what_does_not_fit_is_named(mdps, options, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        misspecification(mdps, REWARD, **options)
+    assert "\n" not in str(caught.value)
+
+
 def test_large_problems_are_refused():
     grown = MDP(np.full((30, 20, 30), 1 / 30), discount=0.9)
     with pytest.raises(ValueError, match="600 weights has 630 unknown .* too many to hold rewards against one another"):

@@ -139,7 +139,10 @@ def test_missing_files(tmp_path):
     written(tmp_path / "kitchen.npz", transitions=TRANSITIONS)
     with pytest.raises(FileNotFoundError, match=r"no such file; did you mean '.*kitchen.npz'"):
         problems.read(tmp_path / "kichen.npz")
-    with pytest.raises(IsADirectoryError, match=r"is a folder; give a file \(in it: kitchen.npz\)"):
+    with pytest.raises(FileNotFoundError, match=r"missing.npz: no such file; check the path"):
+        written(tmp_path / "init.npz", transitions=TRANSITIONS)
+        problems.read(tmp_path / "missing.npz")
+    with pytest.raises(IsADirectoryError, match=r"is a folder; give a file \(in it: init.npz, kitchen.npz\)"):
         problems.read(tmp_path)
 
 

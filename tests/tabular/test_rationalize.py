@@ -68,6 +68,31 @@ def test_behavior_that_no_reward_explains_is_found_in_samples():
     assert json.loads(json.dumps(found.to_dict()))["restrictions"] == 5
 
 
+ALIKE = MDP(TRANSITIONS[:, :1].repeat(ACTIONS, 1), discount=0.9)
+
+
+def test_where_rewards_matter_to_no_choice_every_choice_is_tested():
+    even = np.full((STATES, ACTIONS), 300)
+    found = rationalize(ALIKE, even, features="state")
+    assert found.rationalizable and found.restrictions == STATES * (ACTIONS - 1)
+    assert found.p_value == pytest.approx(1)
+    assert not rationalize(ALIKE, even + np.arange(ACTIONS) * 40, features="state").rationalizable
+
+
+def test_no_test_is_made_without_degrees_of_freedom():
+    for discount in (0.9, 0.9999):
+        mdp = MDP(TRANSITIONS[:, :1], discount=discount)
+        for evidence in (np.array([[3], [2], [10], [1]]), np.ones((STATES, 1))):
+            found = rationalize(mdp, evidence)
+            assert found.rationalizable and found.restrictions == 0 and found.p_value is None
+
+
+def test_zeros_where_nobody_comes_refute_nothing():
+    away = MDP(np.eye(2)[[[0, 0], [0, 1]]], discount=0.9, initial=0)
+    assert rationalize(away, np.array([[0.5, 0.5], [1.0, 0.0]])).rationalizable
+    assert not rationalize(away.replace(initial=1), np.array([[0.5, 0.5], [1.0, 0.0]])).rationalizable
+
+
 def test_few_decisions_are_pointed_out():
     generator = np.random.default_rng(4)
     counts = [generator.multinomial(6, soft_optimal(mdp, REWARD).policy) for mdp in (ENDLESS, NEARER)]

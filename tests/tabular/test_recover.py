@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from demonstrably.tabular import equations, recover
+from demonstrably.tabular import equations, recover, tallies
 from demonstrably.tabular.distance import best_policy, regret
+from demonstrably.tabular.identify import identify
 from demonstrably.tabular.mdp import MDP
 from demonstrably.tabular.misspecification import EpsilonGreedy, Myopic
 from demonstrably.tabular.recover import recover_reward, second_angle
 from demonstrably.tabular.soft import soft_optimal, values_of
+from demonstrably.tabular.structure import layers
 
 STATES, ACTIONS = 8, 3
 
@@ -215,6 +217,115 @@ def test_standard_errors_are_the_spread_of_repeated_recoveries():
     assert np.std(scores) == pytest.approx(1, abs=0.12)
     assert np.abs(np.mean(scores)) < 0.15
     assert 0.05 < np.mean(np.square(sizes)) ** 0.5 < 1
+
+
+def open_of(columns: np.ndarray, weights: int) -> np.ndarray:
+    """A basis of the weights' part of the null space of columns (weights, values)."""
+    _, sizes, right = np.linalg.svd(np.vstack([columns, np.zeros((columns.shape[1], columns.shape[1]))]))
+    left, parts, _ = np.linalg.svd(right[sizes[: len(right)] < 1e-9 * sizes[0], :weights].T, full_matrices=False)
+    return left[:, parts > 1e-8]
+
+
+SPANS = {"pairs": np.eye(STATES * ACTIONS), "features": table(33, STATES * ACTIONS, 5) * [1, 10, 0.1, 1, 1]}
+SPANS["more"] = np.column_stack([SPANS["features"], np.ones(STATES * ACTIONS), SPANS["features"][:, 0]])
+ELSEWHERE = MDP(np.eye(STATES)[np.random.default_rng(34).integers(STATES, size=(STATES, ACTIONS))], discount=0.7)
+EXPERTS = {
+    "one": [MDP(dynamics(35), discount=0.9)],
+    "two": two(),
+    "three": [*two(), MDP(dynamics(36), discount=0.8)],
+    "horizon": [MDP(dynamics(37), horizon=5, initial=2)],
+    "mixed": [MDP(dynamics(37), horizon=3, initial=2), MDP(dynamics(38), discount=0.6), ELSEWHERE],
+    "unreached": [ELSEWHERE.replace(initial=0), ELSEWHERE.replace(initial=0, discount=0.3)],
+}
+
+
+@pytest.mark.parametrize("span", SPANS)
+@pytest.mark.parametrize("kind", EXPERTS)
+def test_the_amplification_of_any_experts_is_the_norm_of_what_recovers_the_reward(kind, span):
+    mdps, columns = EXPERTS[kind], SPANS[span]
+    features = "state_action" if span == "pairs" else columns
+    truth = (columns @ (0.3 * table(39, columns.shape[1]))).reshape(STATES, ACTIONS)
+    exact = policies(mdps, truth)
+    found = recover_reward(mdps, exact, features=features)
+    seen = [tallies.Seen(policy) for policy in exact]
+    matrix = equations.equations(mdps, seen, sparse.csr_array(columns), 1.0).matrix.toarray()
+    free = columns @ open_of(matrix, columns.shape[1])
+    left, sizes, _ = np.linalg.svd(free, full_matrices=False)
+    basis = left[:, sizes > 1e-9]
+    closed = np.eye(len(columns)) - basis @ basis.T
+    recovering = closed @ columns @ np.linalg.pinv(matrix, rcond=1e-11)[: columns.shape[1]]
+    assert found.amplification == pytest.approx(np.linalg.norm(recovering, 2), rel=1e-6)
+    for seed in range(4):
+        noisy = [policy * np.exp(1e-4 * table(40 + seed, *policy.shape)) for policy in exact]
+        noisy = [policy / policy.sum(-1, keepdims=True) for policy in noisy]
+        errors = [np.log(a) - np.log(b) for a, b in zip(noisy, exact, strict=True)]
+        off = closed @ (recover_reward(mdps, noisy, features=features).reward - truth).ravel()
+        size = np.sqrt(sum(float((error**2).sum()) for error in errors))
+        assert np.linalg.norm(off) <= found.amplification * size * (1 + 1e-9) + 1e-12
+
+
+@pytest.mark.parametrize("kind", ["three", "horizon"])
+def test_the_error_bound_of_any_experts_holds_on_average(kind):
+    mdps, truth = EXPERTS[kind], 0.3 * table(41)
+    exact, shares = policies(mdps, truth), []
+    for seed in range(30):
+        found = recover_reward(mdps, [drawn_counts(mdp, one, seed) for mdp, one in zip(mdps, exact, strict=True)])
+        error = found.reward - truth
+        assert found.error_bound is not None and found.undetermined == 1
+        shares.append(np.linalg.norm(error - error.mean()) / found.error_bound)
+    assert 0.02 < np.mean(np.square(shares)) ** 0.5 < 1
+
+
+def drawn_counts(mdp: MDP, policy: np.ndarray, seed: int) -> np.ndarray:
+    """Counts of decisions, 4000 in each state that can be reached, at each time with a horizon."""
+    counts = np.random.default_rng(seed).multinomial(4000, policy)
+    return counts if mdp.horizon is None else counts * np.array(layers(mdp)[:-1])[..., None]
+
+
+def test_where_rewards_matter_to_no_choice_nothing_is_determined():
+    one_action = MDP(dynamics(0, 3, 1), discount=0.9)
+    alike = MDP(dynamics(0, 3, 1).repeat(3, 1), discount=0.9)
+    for mdp, counts, features in (
+        (one_action, np.array([[3], [2], [10]]), "state_action"),
+        (alike, np.array([[3, 4, 5], [2, 2, 2], [1, 5, 3]]), "state"),
+        (alike.replace(discount=0.999999), np.array([[3, 4, 5], [2, 2, 2], [1, 5, 3]]), "state"),
+    ):
+        found = recover_reward(mdp, counts, features=features)
+        assert found.undetermined == 3 and found.standard_errors is None and found.amplification is None
+        assert "nothing is determined" in str(found)
+    far = MDP(dynamics(0, 3, 3), discount=0.999999)
+    assert recover_reward(far, np.array([[3, 4, 5], [2, 2, 2], [1, 5, 3]]), features="state").undetermined == 1
+
+
+def test_states_that_are_never_reached_stay_open_without_end_too(monkeypatch):
+    mdp = MDP(np.eye(3)[np.array([[0, 1], [1, 0], [0, 1]])], discount=0.9, initial=0)
+    reward = np.arange(6.0).reshape(3, 2)
+    found = recover_reward(mdp, soft_optimal(mdp, reward).policy)
+    assert found.undetermined == identify(mdp).dimension == 4
+    assert found.reward[2] == pytest.approx([0, 0], abs=1e-15)
+    frozen = np.array([[0.5, 0.5], [0.5, 0.5], [1.0, 0.0]])  # what is done there is never seen
+    assert recover_reward(mdp, frozen).undetermined == 4
+    inner = dynamics(42, STATES - 2)
+    walled = np.zeros((STATES, ACTIONS, STATES))
+    walled[1:-1, :, 1:-1], walled[[0, -1], :, [0, -1]] = inner, 1
+    mdps, truth = [MDP(walled, discount=discount, initial=3) for discount in (0.9, 0.5)], table(43)
+    seen = policies(mdps, truth)
+    small = recover_reward(mdps, seen)
+    assert small.undetermined == identify(mdps).dimension == 1 + 2 * ACTIONS
+    monkeypatch.setattr(recover, "COLUMNS", 5)
+    large = recover_reward(mdps, seen)
+    assert large.singular_value is not None and large.undetermined == small.undetermined
+    assert large.reward == pytest.approx(small.reward, abs=1e-11)
+    assert apart(large.reward[1:-1], truth[1:-1]) < 1e-11
+
+
+def test_the_angle_is_that_of_the_states_reached():
+    inner = two(seed=44)
+    walled = np.zeros((STATES + 1, ACTIONS, STATES + 1))
+    walled[:-1, :, :-1], walled[-1, :, 0] = dynamics(44), 1
+    outer = [MDP(walled, discount=discount, initial=0) for discount in (0.9, 0.5)]
+    assert second_angle(outer) == pytest.approx(second_angle(inner), rel=1e-9)
+    assert second_angle([outer[0], outer[1].replace(initial=STATES)]) is None
 
 
 def test_weights_by_counts_beat_equal_weights():

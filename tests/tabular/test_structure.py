@@ -100,7 +100,7 @@ def test_problem_refuses_bad_input() -> None:
         (STAY_OR_MOVE, {}, "give a discount below 1, or a horizon"),
         (STAY_OR_MOVE, {"horizon": 0}, "horizon 0"),
         (STAY_OR_MOVE, {"discount": 0.5, "initial": 7}, "initial 7"),
-        (STAY_OR_MOVE, {"discount": 0.5, "state_names": ["a", "a"]}, "state_names has 1 different names"),
+        (STAY_OR_MOVE, {"discount": 0.5, "state_names": ["a", "a"]}, "state_names holds 'a' more than once"),
         (np.zeros((2, 2)), {"discount": 0.5}, "transitions of shape"),
         (sparse.eye_array(3, format="csr"), {"discount": 0.5}, "actions=A"),
     ]

@@ -57,6 +57,36 @@ def test_demonstrations_beyond_the_horizon_and_none_are_refused():
         read(ENDLESS, [])
 
 
+def test_a_demonstration_begins_where_an_episode_can_with_a_horizon():
+    late = (np.array([1, 1]), np.array([0]))
+    with pytest.raises(ValueError, match="demonstration 1 begins in state 1, where no episode does"):
+        read(MDP(CHAIN, horizon=2, initial=0), [GOOD, late])
+    assert read(MDP(CHAIN, discount=0.9, initial=0), [GOOD, late]).counts.sum() == 3  # it may have been cut
+
+
+def test_counts_where_no_episode_can_be_are_refused():
+    counts = np.zeros((2, 3, 2), int)
+    counts[0, 0], counts[1, 2] = 1, 1
+    with pytest.raises(ValueError, match="at time 1 in state 2, where no episode can be then"):
+        read(MDP(CHAIN, horizon=2, initial=0), counts)
+    assert read(MDP(CHAIN, horizon=2), counts).counts.sum() == 4
+
+
+@pytest.mark.parametrize(
+    ("evidence", "message"),
+    [
+        ([[[0, 1], [0, 1]]], "that are no array: give counts of decisions as an integer array"),
+        ([[[0, 1], [1, 0]], [[0, 1], [1, 0]], [[0, 1], [1, 0]]], "that are no array"),  # the shape of counts
+        ([[1, 2], [1, 0], [3, 4]], "that are no array"),
+        ([[[0, 1, 1], [1, 0]]], "lists of different lengths: give counts"),
+        ([GOOD, (np.array([0]), np.array([1]), np.array([0.0]))], "demonstration 1 has 3 parts"),
+    ],
+)
+def test_lists_that_may_mean_several_things_are_refused(evidence, message):
+    with pytest.raises(ValueError, match=message):
+        read(MDP(CHAIN[:2, :, :2] + [[[0, 0]] * 2, [[0, 0], [0, 1]]], horizon=3), evidence)
+
+
 @pytest.mark.parametrize(
     ("counts", "message"),
     [

@@ -54,6 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise ValueError(f"--html {options.html} is a folder; give the name of a file")
     from demonstrably.tabular.identify import identify
 
+    for discount in options.discount:
+        if options.discount.count(discount) > 1:
+            raise ValueError(
+                f"--discount {discount:g} is given more than once: a second person with the same discount adds nothing"
+            )
     problems = [problem for source in options.problems for problem in _read(source, options)]
     _require_alike(problems)
     mdps, form = [problem.mdp for problem in problems], _form(problems[0], options.reward)
@@ -105,7 +110,8 @@ def _started(problem: "Problem", start: str) -> "Problem":
     elif start.isdecimal() and int(start) < len(names):
         state = int(start)
     else:
-        near = difflib.get_close_matches(start, names, n=1)
+        number = start.lstrip("-").isdecimal()  # of which none is nearer than another
+        near = [] if number else difflib.get_close_matches(start, names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"give a name, such as {names[0]!r}, or 0 to {len(names) - 1}"
         raise ValueError(f"--start {start}: {problem.name} has no such state; {hint}")
     return replace(problem, mdp=problem.mdp.replace(initial=state))

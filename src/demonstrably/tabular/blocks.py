@@ -8,16 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from demonstrably.tabular.ambiguity import potentials, shaping_matrix
 from demonstrably.tabular.forms import Form
 from demonstrably.tabular.identification import Block
-from demonstrably.tabular.large import raised, same_dynamics
+from demonstrably.tabular.large import differences, raised, same_dynamics
 from demonstrably.tabular.mdp import MDP
 from demonstrably.tabular.structure import (
     Labels,
     Mask,
     components,
+    lasting_components,
     layers,
     periodic_classes,
     strongly_connected,
@@ -28,6 +30,7 @@ from demonstrably.tabular.words import counted, named_pairs, named_states, place
 Array = NDArray[np.float64]
 
 CLOSE = 1e-7  # relative distance at which a candidate counts as open, and two values of a function as equal
+LARGEST = 1e7  # numbers of the dense rewards of one candidate
 GROUPS = 20  # groups of states up to which each gets a block of its own
 
 
@@ -46,6 +49,8 @@ def blocks_of(problems: Sequence[MDP], form: Form, directions: Array) -> tuple[B
     """Blocks whose dimensions add up to the number of directions (S * A, m)."""
     found, explained = [], np.zeros((directions.shape[1], 0))
     for candidate in _candidates(problems, form, directions):
+        if explained.shape[1] == directions.shape[1]:
+            break
         wider = _spanned(np.hstack([explained, _inside(directions, candidate.rewards)]))
         gained = wider.shape[1] - explained.shape[1]
         if gained:
@@ -55,7 +60,7 @@ def blocks_of(problems: Sequence[MDP], form: Form, directions: Array) -> tuple[B
     if left:
         text = "combinations of potentials without a simple description"
         if any(mdp.horizon is not None for mdp in problems):
-            text = "potentials that change with the time left, as a short horizon or few starts allow"
+            text = "combinations of potentials that may change with the time left, without a simple description"
         found.append(_block(Candidate("other", np.zeros((0, 0)), text), left))
     return tuple(found)
 
@@ -71,18 +76,26 @@ def _candidates(problems: Sequence[MDP], form: Form, directions: Array) -> Itera
     if form.constant:
         yield Candidate("constant", np.ones((first.pairs, 1)), "the constant: the same number added to every reward")
     seen: Mask = np.any([visited(mdp) for mdp in problems], axis=0)
+    if first.pairs * first.states > LARGEST:
+        return
     if not seen.all():
         yield _unvisited(first, seen)
     endless = all(mdp.horizon is None for mdp in problems)
-    if endless and len(problems) == 1 and form.kind != "state":
+    if first.actions == 1:
+        text = f"rewards over {named_states(first, seen)}: there is one action, so that no choice compares anything"
+        yield Candidate("component", np.eye(first.pairs)[:, seen], text, places(seen))
+    elif endless and len(problems) == 1 and form.kind != "state":
         text = f"potential shaping over {named_states(first, seen)}: one expert without end never settles it"
         yield Candidate("shaping", _shaping(first, seen), text, places(seen))
     elif endless and all(same_dynamics(first, mdp) for mdp in problems[1:]):
         yield from _groups(problems, form, directions, seen)
+        yield from _lasting(problems, form, seen) if form.kind == "features" else ()
     elif endless and len({mdp.discount for mdp in problems}) == 1:
         yield from _shared(problems, seen)
-    elif len(problems) == 1:
-        yield from _unsettled(first, seen)
+    else:
+        if len(problems) == 1:
+            yield from _unsettled(first, seen)
+        yield from _lasting(problems, form, seen)
 
 
 def _unvisited(mdp: MDP, seen: Mask) -> Candidate:
@@ -106,30 +119,55 @@ def _groups(problems: Sequence[MDP], form: Form, directions: Array, seen: Mask) 
     if form.kind != "state" and len(discounts) < 2:
         yield Candidate("shaping", _shaping(first, seen), f"potential shaping over {named_states(first, seen)}")
         return
+    if discounts == {0.0}:
+        text = f"rewards over {named_states(first, seen)}: at discount 0 no choice depends on what comes next"
+        yield Candidate("shaping", np.repeat(np.eye(first.states)[:, seen], first.actions, axis=0), text, places(seen))
+        return
     shape = form if form.kind == "state" else Form("state_action", first.states, first.actions)
+    ordered = sorted(problems, key=lambda mdp: mdp.discount == 0)  # Eq. 2 of `large` says nothing at discount 0
     for kind, labels in (
         ("component", components(first, seen)),
-        ("factor", _values(problems, shape, directions, seen)),
+        ("factor", _values(ordered, shape, directions, seen)),
     ):
-        yield from partition_candidates(problems, shape, kind, labels, seen)
+        for text, mask, functions in _partition(first, kind, labels, seen, form.constant):
+            yield Candidate(kind, raised(ordered, shape, functions), text, places(mask))
 
 
-def partition_candidates(
-    problems: Sequence[MDP], form: Form, kind: str, labels: Labels | None, seen: Mask
-) -> Iterator[Candidate]:
-    """A candidate for each group but the largest; one for all where there are many."""
+def _lasting(problems: Sequence[MDP], form: Form, seen: Mask) -> Iterator[Candidate]:
+    """Functions of what no action influences, as rewards: with or without a horizon they are potentials over time."""
+    first = problems[0]
+    for kind, labels in (("component", lasting_components(problems, seen)), ("factor", _uncontrolled(problems, seen))):
+        for text, mask, functions in _partition(first, kind, labels, seen, form.constant):
+            yield Candidate(kind, np.repeat(functions, first.actions, axis=0), text, places(mask))
+
+
+def _uncontrolled(problems: Sequence[MDP], seen: Mask) -> Labels | None:
+    """Labels (S,) such that all actions lead equally likely to each, and no other functions have that expectation."""
+    choices = sparse.vstack([differences(mdp, seen) for mdp in problems]).toarray()
+    if len(choices) > choices.shape[1]:
+        choices = np.asarray(np.linalg.qr(choices, mode="r"))
+    _, sizes, right = np.linalg.svd(choices, full_matrices=True)
+    return _labels(right[int((sizes > CLOSE).sum()) :].T, seen)
+
+
+def _partition(
+    mdp: MDP, kind: str, labels: Labels | None, seen: Mask, constant: bool
+) -> Iterator[tuple[str, Mask, Array]]:
+    """Text, states and functions (S, k) of each group; of all at once where there are many.
+
+    Where the constant is open, the largest group is left out, since it follows from the others."""
     if labels is None:
         return
     groups, sizes = np.unique(labels[seen], return_counts=True)
-    groups = np.delete(groups, sizes.argmax()) if len(groups) > 1 else groups[:0]
-    if not 0 < len(groups) < seen.sum() or problems[0].pairs * len(groups) > 4e6:
+    if constant or len(groups) == 1:
+        groups = np.delete(groups, sizes.argmax())
+    if not 0 < len(groups) <= seen.sum() - constant or mdp.pairs * len(groups) > 4e6:
         return
     masks = [(labels == group) & seen for group in groups]
     for mask in masks if len(masks) <= GROUPS else [np.any(masks, axis=0)]:
         inside = groups[np.isin(groups, labels[mask])]
         functions = ((labels[:, None] == inside) & seen[:, None]).astype(np.float64)
-        text = group_text(problems[0], kind, mask, len(inside))
-        yield Candidate(kind, raised(problems, form, functions), text, places(mask))
+        yield group_text(mdp, kind, mask, len(inside)), mask, functions
 
 
 def group_text(mdp: MDP, kind: str, mask: Mask, groups: int) -> str:
@@ -166,28 +204,30 @@ def teleports(mdp: MDP, mask: Mask) -> bool:
 
 
 def _values(problems: Sequence[MDP], form: Form, directions: Array, seen: Mask) -> Labels | None:
-    """Labels (S,) such that the null space of the differences is all functions of the label; None if it is not.
-
-    States share a label where all functions of the null space agree.
-    """
+    """Labels (S,) such that the null space of the differences is all functions of the label; None if it is not."""
     first = problems[0]
     z = potentials(first, directions)
     if form.kind != "state":
         second = next(mdp for mdp in problems if mdp.discount != first.discount)
         z = first.discount * z - second.discount * potentials(second, directions)
-    inside = z[seen]
-    scale = np.abs(inside).max(initial=0)
+    return _labels(z[seen], seen)
+
+
+def _labels(functions: Array, seen: Mask) -> Labels | None:
+    """Labels (S,) of the states seen, shared where all functions (visited, m) agree; None where they do not span all
+    functions of the label."""
+    scale = np.abs(functions).max(initial=0)
     if not scale:
         return None
-    mixed = inside @ np.random.default_rng(0).standard_normal(inside.shape[1]) / scale
+    mixed = functions @ np.random.default_rng(0).standard_normal(functions.shape[1]) / scale
     order = np.argsort(mixed, kind="stable")
     jumps = np.diff(mixed[order]) > CLOSE
-    inside_labels = np.empty(len(order), np.int32)
-    inside_labels[order] = np.append(0, np.cumsum(jumps))
-    if int(jumps.sum()) + 1 != np.linalg.matrix_rank(inside, tol=CLOSE * scale):
+    inside = np.empty(len(order), np.int32)
+    inside[order] = np.append(0, np.cumsum(jumps))
+    if int(jumps.sum()) + 1 != np.linalg.matrix_rank(functions, tol=CLOSE * scale):
         return None
-    labels = np.full(first.states, -1, np.int32)
-    labels[seen] = inside_labels
+    labels = np.full(len(seen), -1, np.int32)
+    labels[seen] = inside
     return labels
 
 

@@ -26,10 +26,12 @@ from scipy.sparse.linalg import splu
 
 from demonstrably.tabular.mdp import MDP
 from demonstrably.tabular.sampled_distance import Distance, dard_sampled, epic_sampled, starc_sampled
-from demonstrably.tabular.soft import backup, reward_of, soft_optimal, values_of
+from demonstrably.tabular.sampled_regret import SampledRegret, estimated, returns
+from demonstrably.tabular.soft import STEPS, backup, reward_of, soft_optimal, values_of
 
 __all__ = [
     "Distance",
+    "SampledRegret",
     "best_policy",
     "canonical_dard",
     "canonical_epic",
@@ -40,6 +42,7 @@ __all__ = [
     "expected_reward",
     "minimal",
     "regret",
+    "regret_sampled",
     "starc",
     "starc_sampled",
     "value_adjusted",
@@ -193,6 +196,38 @@ def regret(mdp: MDP, truth: ArrayLike, guess: ArrayLike, *, temperature: float =
     return max(0.0, float(mdp.starts @ lost))
 
 
+def regret_sampled(
+    mdp: MDP,
+    truth: ArrayLike,
+    guess: ArrayLike,
+    *,
+    temperature: float = 0.0,
+    episodes: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> SampledRegret:
+    """`regret` as episodes show it: the mean difference of what both policies earn under `truth`, in pairs.
+
+    The two episodes of a pair share their random numbers: where both policies do the same they earn the same. Without a
+    horizon episodes end where less than 1e-4 of the largest possible value is left. A temperature adds the entropy of
+    each decision. The interval is Student's, for many episodes; where the pairs never differ it has no width, though
+    what is rare may have been missed.
+
+    Raises ValueError as `regret`, and for fewer than two episodes or a level outside (0, 1).
+    """
+    if temperature < 0 or episodes < 2 or not 0 < level < 1:
+        raise ValueError(
+            f"temperature {temperature}, episodes {episodes}, level {level}: give a temperature of 0 or more, at least "
+            "2 episodes, and a level in (0, 1)"
+        )
+    truth, guess = expected_reward(mdp, truth), expected_reward(mdp, guess)
+    best, taken = (
+        returns(mdp, best_policy(mdp, reward, temperature), truth, temperature, episodes, seed)
+        for reward in (truth, guess)
+    )
+    return estimated(best - taken, level)
+
+
 def expected_reward(mdp: MDP, reward: ArrayLike) -> Array:
     """A reward as (S, A), with the mean over next states where it depends on them. Raises ValueError as `reward_of`."""
     array = np.asarray(reward, dtype=np.float64)
@@ -271,23 +306,26 @@ def best_policy(mdp: MDP, reward: Array, temperature: float = 0.0) -> Array:
     policy, later = np.empty((mdp.horizon, mdp.states, mdp.actions)), np.zeros(mdp.states)
     for step in reversed(range(mdp.horizon)):
         q = backup(mdp, reward, later)
-        policy[step], later = _best(q), q.max(1)
+        # At some time all values may cancel: the reward then says what is rounding.
+        policy[step], later = _best(q, max(float(np.abs(q).max()), float(np.abs(reward).max()))), q.max(1)
     return policy
 
 
 def _policy_iteration(mdp: MDP, reward: Array) -> Array:
     """All best actions alike, of the values that no single change of action improves."""
     chosen = reward.argmax(1)
-    while True:
+    q = reward
+    for _ in range(STEPS + mdp.states):
         q = backup(mdp, reward, values_of(mdp, np.eye(mdp.actions)[chosen], reward))
         ahead = q.max(1) - np.take_along_axis(q, chosen[:, None], 1)[:, 0]
-        better = ahead > TIED * max(1.0, np.abs(q).max())
+        better = ahead > TIED * float(np.abs(q).max())
         if not better.any():
-            return _best(q)
+            break
         chosen = np.where(better, q.argmax(1), chosen)
+    return _best(q, float(np.abs(q).max()))
 
 
-def _best(q: Array) -> Array:
-    """The policy that takes all best actions alike."""
-    best = q >= q.max(1, keepdims=True) - TIED * max(1.0, np.abs(q).max())
+def _best(q: Array, size: float) -> Array:
+    """The policy that takes all best actions alike, where values are of that size."""
+    best = q >= q.max(1, keepdims=True) - TIED * size
     return best / best.sum(1, keepdims=True)

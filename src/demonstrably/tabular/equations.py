@@ -19,6 +19,13 @@ Eq. 3: V_k,t(s) = sum_a pi_k,t(a | s) (Q(s, a) - lambda log pi_k,t(a | s))
 
 What is left is weighted by n pi(a | s), a generalized inverse of Eq. 2, which makes the estimate efficient and the
 weighted sum of squares chi-square.
+
+With Pi the projection on what values make of all the equations, F orthonormal rewards of the form, and L the matrix
+that takes the rewards of the equations' pairs, least squares with equal weights errs by no more than
+
+Eq. 4: |r_hat - r| <= |errors of lambda log pi| / s,    s the smallest singular value of (1 - Pi) L F that is not zero
+
+apart from what is not determined. Weights by counts do better on average.
 """
 
 from collections.abc import Sequence
@@ -31,12 +38,14 @@ from scipy.sparse.linalg import splu
 
 from demonstrably.tabular.mdp import MDP
 from demonstrably.tabular.span import width
+from demonstrably.tabular.structure import layers, reachable
 from demonstrably.tabular.tallies import Seen
 
 Array = NDArray[np.float64]
 
 COLUMNS = 600  # unknowns up to which the equations are solved by a dense decomposition, which tells the rank
 RANK = 1e-10  # of the largest singular value: below it a direction is not determined
+ROUNDING = 1e-13  # of numbers that were subtracted: a difference that is smaller is rounding
 RIDGE = 1e-10  # of the largest diagonal entry, where the equations are solved by sparse factorization
 SETTLED = 1e-14
 ROUNDS = 30
@@ -91,16 +100,23 @@ def equations(mdps: Sequence[MDP], seen: Sequence[Seen], span: sparse.csr_array,
     return Equations(matrix, target, policy, counts, np.searchsorted(used, own), width(span))
 
 
+def never_taken(mdp: MDP, policy: Array) -> str | None:
+    """Name of the first action of probability 0 in a state that can be reached; None where there is none."""
+    reached = reachable(mdp) if mdp.horizon is None else np.array(layers(mdp)[:-1])
+    zeros = np.argwhere((policy == 0) & reached[..., None])
+    return mdp.name(int(zeros[0][-2]) * mdp.actions + int(zeros[0][-1])) if len(zeros) else None
+
+
 def solve(system: Equations, temperature: float) -> Solved:
     """The solution by a dense decomposition, or where there are too many unknowns by sparse factorization."""
     if width(system.matrix) > COLUMNS:
         return _sparse(system, temperature)
-    matrix, target, scale = _reduced(system)
+    matrix, target, scale, least = _reduced(system)
     rows, columns = matrix.shape
     padded = np.zeros((max(rows, columns), columns))  # so that the decomposition holds every direction
     padded[:rows] = scale[:, None] * matrix
     left, sizes, right = np.linalg.svd(padded, full_matrices=False)
-    kept = sizes > RANK * sizes[0]
+    kept = sizes > max(RANK * sizes[0], least)
     found = right[kept].T @ ((left[:rows, kept].T @ (scale * target)) / sizes[kept])
     free = _spanned(right[~kept, : system.weights].T)
     weights = found[: system.weights]
@@ -116,6 +132,24 @@ def solve(system: Equations, temperature: float) -> Solved:
         float((scale * residual) @ (scale * residual)) if sampled else 0.0,
         int(kept.sum()),
     )
+
+
+def amplification(system: Equations, span: sparse.csr_array, free: Array) -> float | None:
+    """Eq. 4: 1 / s, with the matrix of rewards (S * A, d) and what is not determined of the weights (d, k).
+
+    None where nothing is determined.
+    """
+    rank = system.weights - free.shape[1]
+    if not rank:
+        return None
+    dense = system.matrix.toarray()
+    left, sizes, right = np.linalg.svd(span.toarray(), full_matrices=False)
+    kept = sizes > RANK * sizes[0]
+    rewards = dense[:, : system.weights] @ (right[kept].T / sizes[kept])
+    basis = np.linalg.qr(dense[:, system.weights :])[0]
+    for _ in range(2):  # once more takes away what rounding has left
+        rewards = rewards - basis @ (basis.T @ rewards)
+    return 1 / float(np.linalg.svd(rewards, compute_uv=False)[rank - 1])
 
 
 def least_squares(matrix: sparse.csr_array, target: Array) -> tuple[Array, Array, "Ridged"]:
@@ -168,11 +202,12 @@ def _expert(mdp: MDP, seen: Seen) -> _Part:
     stay, ahead = mdp.stay(), sparse.csr_array(mdp.discount * mdp.transitions)
     if mdp.horizon is None:
         counts = np.zeros(mdp.states) if seen.counts is None else seen.counts.sum(1)
-        kept = np.arange(mdp.states) if seen.counts is None else np.flatnonzero(counts)
+        kept = np.flatnonzero(reachable(mdp) if seen.counts is None else counts)
         values = sparse.csr_array(ahead - stay)[_pairs(kept, mdp.actions)]
         return _Part(sparse.csr_array(values), kept, (kept, seen.policy[kept], counts[kept]))
     parts = []
-    for step, kept in enumerate(_reached(mdp) if seen.counts is None else _visited(seen.counts)):
+    reached = layers(mdp)[:-1] if seen.counts is None else [now.any(-1) for now in seen.counts]
+    for step, kept in enumerate(map(np.flatnonzero, reached)):
         policy = seen.policy[step] if seen.policy.ndim == 3 else seen.policy
         counts = np.zeros(len(kept)) if seen.counts is None else seen.counts[step].sum(1)[kept]
         rows = _pairs(kept, mdp.actions)
@@ -187,42 +222,31 @@ def _expert(mdp: MDP, seen: Seen) -> _Part:
     return _Part(values, np.concatenate([part.own for part in parts]), (states, policy, counts))
 
 
-def _visited(counts: Array) -> list[NDArray[np.int64]]:
-    """States in which decisions were counted at each time."""
-    return [np.flatnonzero(now.any(-1)) for now in counts]
-
-
 def _pairs(states: NDArray[np.int64], actions: int) -> NDArray[np.int64]:
     return (states[:, None] * actions + np.arange(actions)).ravel()
 
 
-def _reached(mdp: MDP) -> list[NDArray[np.int64]]:
-    """States that can be reached at each time, whatever is done."""
-    step = sparse.csr_array((mdp.stay().T @ mdp.transitions).T)
-    now, found = mdp.starts > 0, []
-    for _ in range(mdp.horizon or 0):
-        found.append(np.flatnonzero(now))
-        now = step @ now.astype(np.float64) > 0
-    return found
-
-
-def _reduced(system: Equations) -> tuple[Array, Array, Array]:
-    """Dense equations with Eq. 3 solved for the values of the blocks, and the square roots of the rows' weights.
+def _reduced(system: Equations) -> tuple[Array, Array, Array, float]:
+    """Dense equations with Eq. 3 solved for the values of the blocks, the square roots of the rows' weights, and the
+    size of a singular value that is rounding.
 
     Where policies are known the values stay unknowns, and all rows weigh alike.
     """
     matrix = system.matrix.toarray()
     if not system.seen.any():
-        return matrix, system.target, np.ones(len(matrix))
+        return matrix, system.target, np.ones(len(matrix)), 0.0
     blocks, actions = system.policy.shape
     mean = (system.policy[:, :, None] * matrix.reshape(blocks, actions, -1)).sum(1)
     mean_target = (system.policy * system.target.reshape(blocks, actions)).sum(1)
     own = system.weights + np.unique(system.own)
     others = np.setdiff1d(np.arange(matrix.shape[1]), own)
     gain = np.linalg.solve(mean[:, own], np.column_stack([mean[:, others], mean_target]))
-    left = matrix[:, others] - matrix[:, own] @ gain[:, :-1]
+    taken = matrix[:, own] @ gain
     scale = np.sqrt(system.seen[:, None] * system.policy).ravel()
-    return left, system.target - matrix[:, own] @ gain[:, -1], scale
+    # All may cancel, where rewards matter to no choice: what is small is told by what was there before.
+    before, gone = (np.linalg.norm(scale[:, None] * part) for part in (matrix, taken[:, :-1]))
+    least = max(RANK * float(before), ROUNDING * float(gone))
+    return matrix[:, others] - taken[:, :-1], system.target - taken[:, -1], scale, least
 
 
 def _spanned(columns: Array) -> Array:

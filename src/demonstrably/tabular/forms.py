@@ -66,12 +66,16 @@ class Form:
 
 def form_of(mdp: MDP, reward: Features) -> Form:
     """The form of rewards "state_action", "state", or features, as `span_of` takes them. ValueError where wrong."""
+    if isinstance(reward, str) and reward not in ("state_action", "state"):
+        raise ValueError(f"reward {reward!r}: give 'state_action', 'state' or an array of features ({mdp.pairs}, d)")
     matrix = span_of(mdp, reward)
     if isinstance(reward, str):
         return Form("state" if reward == "state" else "state_action", mdp.states, mdp.actions)
     features = matrix.toarray()
     scales = np.linalg.norm(features, axis=0)
-    scaled = features / np.where(scales > 0, scales, 1)
+    if not scales.all():
+        raise ValueError(f"feature {int(scales.argmin())} is 0 everywhere: leave it out, since its weight says nothing")
+    scaled = features / scales
     dependent = kernel(scaled, 1.0).basis.shape[1]
     if dependent:
         raise ValueError(

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demonstrably.tabular.ambiguity import Ambiguity, narrowed
+from demonstrably.tabular.kernels import EPSILON
 from demonstrably.tabular.mdp import MDP
 from demonstrably.tabular.misspecification import Misspecification
 
 Verdict = Literal["strong", "weak", "none"]
 
 WRITTEN = 20_000  # numbers of a basis that a record still holds
+NO_GROWTH = 1e-9  # by which a factor of 1 may be off
 MEANING = {
     "strong": "strongly identifiable: only the constant, if any, stays open",
     "weak": "weakly identifiable: open up to trajectory equivalence",
@@ -86,8 +88,8 @@ class Identification:
     changes no trajectory's reward but by a number of its start is counted by `trajectory_dimension`. `basis` has one
     column a direction over pairs, states or features, orthonormal; `directions` the same over pairs; None where they
     would be too large. `gap` is the last singular value taken as not zero over the first taken as zero (inf for an
-    exact method), `method` how it was found. `misspecifications` says for each behavior that was supposed how far off
-    an inferred reward would be.
+    exact method), `method` how it was found. `error` is what the directions have gathered of rounding, relative to
+    their length. `misspecifications` says for each behavior that was supposed how far off an inferred reward would be.
     """
 
     dimension: int
@@ -102,6 +104,7 @@ class Identification:
     directions: NDArray[np.float64] | None = None
     actions: int = 1
     misspecifications: tuple[Misspecification, ...] = ()
+    error: float = EPSILON
 
     def transfers_to(self, other: MDP | Sequence[MDP]) -> Transfer:
         """Whether all rewards that these experts leave open lead to the same behavior in another problem.
@@ -113,7 +116,7 @@ class Identification:
         others = (other,) if isinstance(other, MDP) else tuple(other)
         if self.directions is None:
             raise ValueError("the open directions of this problem are too many to keep: ask about a smaller problem")
-        left = Ambiguity(self.directions, math.inf)
+        left = Ambiguity(self.directions, math.inf, self.error)
         for mdp in others:
             if (mdp.pairs, mdp.actions) != (len(self.directions), self.actions):
                 raise ValueError(
@@ -168,11 +171,16 @@ class Identification:
 
     def _conditioning(self, condition: Condition) -> list[str]:
         angle = "" if condition.angle is None else f"smallest angle {condition.angle:.4g}, "
-        bound = (
-            "" if math.isinf(condition.amplification) else f", errors grow at most {condition.amplification:.3g} times"
-        )
-        lines = [f"  condition: {angle}relative singular value {condition.singular_value:.3g}{bound}"]
+        lines = [f"  condition: {angle}relative singular value {condition.singular_value:.3g}{_growth(condition)}"]
         return lines + ([f"  warning: {condition.warning}"] if condition.warning else [])
+
+
+def _growth(condition: Condition) -> str:
+    if math.isinf(condition.amplification):
+        return ""
+    if condition.amplification < 1 + NO_GROWTH:
+        return ", errors do not grow"
+    return f", errors grow at most {condition.amplification:.3g} times"
 
 
 def _finite(record: dict[str, Any]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def identify(
     into memory (the estimate is given, and what to do instead), and for problems too large to suppose another behavior
     (600 unknowns: weights of the reward, and values of each expert). Sources: `ambiguity`, `large`, `condition`.
     """
-    experts = (problems,) if isinstance(problems, MDP) else tuple(problems)
+    experts = tuple(problems) if isinstance(problems, Sequence) else (problems,)
     _require_same_shape(experts)
     form = form_of(experts[0], reward)
     cases = supposed(experts, suppose, features=reward, known=known)  # first, since it refuses at once what is large
@@ -82,6 +82,7 @@ def _identified(experts: Sequence[MDP], form: Form, advise: bool) -> Identificat
         min(found.gap, tied.gap),
         found.directions,
         form.actions,
+        error=found.error,
     )
 
 
@@ -100,6 +101,7 @@ def _identified_in_large(experts: Sequence[MDP], form: Form) -> Identification:
         found.gap,
         found.directions,
         form.actions,
+        error=found.error,
     )
 
 
@@ -112,6 +114,9 @@ def _verdict(form: Form, dimension: int, trajectory_dimension: int) -> Verdict:
 def _require_same_shape(experts: Sequence[MDP]) -> None:
     if not experts:
         raise ValueError("no problem given: give an MDP, or one an expert")
+    for index, mdp in enumerate(experts):
+        if not isinstance(mdp, MDP):
+            raise ValueError(f"problem {index} is no MDP but {type(mdp).__name__}: give an MDP, or one an expert")
     first = experts[0]
     for index, mdp in enumerate(experts):
         if (mdp.states, mdp.actions) != (first.states, first.actions):
@@ -161,7 +166,9 @@ def _blocks_in_large(experts: Sequence[MDP], form: Form, found: Found) -> tuple[
             blocks.append(Block("component", len(groups) - 1, places(outside), (), text))
             left -= len(groups) - 1
     if left:
-        text = f"{counted(left, 'direction')} beside those that the graph shows, of potentials that no action changes"
+        endless = all(one.horizon is None for one in experts)
+        what = "that no action changes" if endless else "that may change with the time left"
+        text = f"{counted(left, 'direction')} beside those that the graph shows, of potentials {what}"
         blocks.append(Block("other", left, (), (), text))
     return tuple(blocks)
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,11 @@ MEMORY = 4 * 2**30  # bytes that one dense array may take
 EPSILON = float(np.finfo(np.float64).eps)
 CLEAN = 64  # roundings that a singular value of zero may have gathered, times the square root of the size
 NEEDED = 1e3  # ratio of the last singular value that is not zero to the first that is, below which nothing is decided
+
+
+@final
+class UndecidedRank(ValueError):
+    """Singular values lie so close together that rounding hides the rank."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +34,7 @@ def kernel(matrix: Array, scale: float, error: float = EPSILON) -> Kernel:
     """The null space of a matrix (rows, columns), by singular values.
 
     `scale` is the size that the numbers had from which the matrix was computed, `error` their error relative to that.
-    ValueError where singular values lie so close together that the rank cannot be decided.
+    UndecidedRank, a ValueError, where singular values lie so close together that the rank cannot be decided.
     """
     rows, columns = matrix.shape
     rounding = error * scale
@@ -46,10 +52,10 @@ def kernel(matrix: Array, scale: float, error: float = EPSILON) -> Kernel:
 
 
 def decided_gap(last: float, first: float) -> float:
-    """Ratio of the last singular value that is not zero to the first that is. ValueError where it decides nothing."""
+    """The last singular value that is not zero over the first that is. UndecidedRank where that says nothing."""
     gap = last / first
     if gap < NEEDED:
-        raise ValueError(
+        raise UndecidedRank(
             f"the rank cannot be decided: relative singular values {last:.1e} and {first:.1e} lie too close together. "
             "The problems differ by little more than rounding: give exact probabilities, or more different problems"
         )

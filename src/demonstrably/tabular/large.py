@@ -21,7 +21,7 @@ from demonstrably.tabular.ambiguity import Ambiguity, pathwise, shaping_matrix
 from demonstrably.tabular.forms import Form
 from demonstrably.tabular.kernels import EPSILON, kernel, require_memory
 from demonstrably.tabular.mdp import MDP, shape_of
-from demonstrably.tabular.sparse_kernels import sparse_kernel
+from demonstrably.tabular.sparse_kernels import SparseKernel, sparse_kernel
 from demonstrably.tabular.structure import (
     Labels,
     Mask,
@@ -48,7 +48,7 @@ class Found:
     """What is open, and how that was decided. `directions` (S * A, m) is None where it would be too large.
 
     `labels` are the components that the answer rests on; `smallest` and `largest` the singular values that are not
-    zero of the system that was solved.
+    zero of the system that was solved. `error` is that of the directions, relative to their length.
     """
 
     dimension: int
@@ -59,6 +59,7 @@ class Found:
     labels: Labels | None = None
     smallest: float | None = None
     largest: float | None = None
+    error: float = EPSILON
 
 
 def found_in_large(problems: Sequence[MDP], form: Form) -> Found:
@@ -130,8 +131,9 @@ def _compared(problems: Sequence[MDP], form: Form) -> Found:
     groups = count(labels, seen)
     free = int((~seen).sum()) * (mdp.actions if form.kind == "state_action" else 1)
     if mdp.deterministic:
-        directions = _directions(problems, form, seen, labels, np.zeros((mdp.states, 0)), free)
-        return Found(groups + free, groups + free, directions, np.inf, "components of the graph of choices", labels)
+        directions, error = _directions(problems, form, seen, labels, np.zeros((mdp.states, 0)), free)
+        method = "components of the graph of choices"
+        return Found(groups + free, groups + free, directions, np.inf, method, labels, error=error)
     inside = np.unique(labels[seen], return_inverse=True)[1]
     sizes = np.bincount(inside)
     summing = sparse.csr_array((np.ones(len(inside)), (inside, np.arange(len(inside)))))
@@ -145,9 +147,14 @@ def _compared(problems: Sequence[MDP], form: Form) -> Found:
     extra[seen] = solved.basis
     dimension = groups + extra.shape[1] + free
     tied = _tied_groups(problems, form, seen, labels) + free
-    directions = _directions(problems, form, seen, labels, extra, free)
+    directions, error = _directions(problems, form, seen, labels, extra, free, _error(solved))
     method = "components of the graph of choices, and sparse inverse iteration within them"
-    return Found(dimension, tied, directions, solved.gap, method, labels, solved.smallest, solved.largest)
+    return Found(dimension, tied, directions, solved.gap, method, labels, solved.smallest, solved.largest, error)
+
+
+def _error(solved: SparseKernel) -> float:
+    """Of null vectors that were found by inverse iteration: rounding over the smallest singular value."""
+    return max(SOLVED, EPSILON * solved.largest / solved.smallest)
 
 
 def _tied_groups(problems: Sequence[MDP], form: Form, seen: Mask, labels: Labels) -> int:
@@ -172,22 +179,30 @@ def _tied_groups(problems: Sequence[MDP], form: Form, seen: Mask, labels: Labels
 
 
 def _directions(
-    problems: Sequence[MDP], form: Form, seen: Mask, labels: Labels, extra: Array, free: int
-) -> Array | None:
-    """Orthonormal rewards of all that is open, or None where they would be too large."""
+    problems: Sequence[MDP], form: Form, seen: Mask, labels: Labels, extra: Array, free: int, error: float = EPSILON
+) -> tuple[Array | None, float]:
+    """Orthonormal rewards of all that is open, or None where they would be too large; and their error, from that of
+    the functions `extra`: what Eq. 1 or 2 leaves of functions that it mostly cancels is less exact."""
     mdp = problems[0]
     groups = np.unique(labels[seen])
     if (len(groups) + extra.shape[1] + free) * mdp.pairs > BASIS:
-        return None
+        return None, error
     if len(groups) == 1 and not extra.shape[1] and not free:
-        return np.full((mdp.pairs, 1), mdp.pairs**-0.5)
+        return np.full((mdp.pairs, 1), mdp.pairs**-0.5), EPSILON
     z = np.hstack([(labels[:, None] == groups) & seen[:, None], extra])
+    z = z / np.linalg.norm(z, axis=0)
     open_pairs = np.flatnonzero(~np.repeat(seen, mdp.actions))
     directions = np.zeros((mdp.pairs, z.shape[1] + free))
-    directions[:, : z.shape[1]] = raised(problems, form, z.astype(np.float64)) * np.repeat(seen, mdp.actions)[:, None]
+    directions[:, : z.shape[1]] = raised(problems, form, z) * np.repeat(seen, mdp.actions)[:, None]
     column = np.arange(len(open_pairs)) // (mdp.actions if form.kind == "state" else 1)
     directions[open_pairs, z.shape[1] + column] = 1
-    return np.linalg.qr(directions)[0]
+    orthonormal, sizes = np.linalg.qr(directions)
+    lift = 1 + mdp.discount
+    if form.kind == "state_action":
+        second = next(other for other in problems if other.discount != mdp.discount)
+        lift *= (1 + second.discount) / abs(mdp.discount - second.discount)
+    kept = float(np.abs(np.diag(sizes)).min(initial=1))
+    return orthonormal, error * max(1.0, lift / kept)
 
 
 def revealed(mdp: MDP) -> tuple[NDArray[np.int64], sparse.csr_array]:
@@ -226,7 +241,7 @@ def _few_features(problems: Sequence[MDP], form: Form) -> Found:
         kept = kernel(left, 1.0, error)
         directions, gap, error = directions @ kept.basis, min(gap, kept.gap), max(error, PROJECTED / kept.smallest)
     tied = pathwise(problems, Ambiguity(directions, gap, error)).directions.shape[1]
-    return Found(directions.shape[1], tied, directions, gap, "sparse projection of the features")
+    return Found(directions.shape[1], tied, directions, gap, "sparse projection of the features", error=error)
 
 
 def _general(problems: Sequence[MDP], form: Form) -> Found:
@@ -250,12 +265,12 @@ def _general(problems: Sequence[MDP], form: Form) -> Found:
     kernel_vectors = np.hstack([known, solved.basis])[: len(used)]
     directions = np.linalg.qr(lift @ kernel_vectors)[0]
     free = form.width - len(used)
-    tied = pathwise(problems, Ambiguity(directions, solved.gap, SOLVED)).directions.shape[1]
+    error = _error(solved)
+    tied = pathwise(problems, Ambiguity(directions, solved.gap, error)).directions.shape[1]
     method = "sparse inverse iteration on rewards and potentials"
     total = directions.shape[1] + free
-    return Found(
-        total, tied + free, None if free else directions, solved.gap, method, None, solved.smallest, solved.largest
-    )
+    kept = None if free else directions
+    return Found(total, tied + free, kept, solved.gap, method, None, solved.smallest, solved.largest, error)
 
 
 def _constant(problems: Sequence[MDP], parts: Sequence[Part], lift: sparse.csr_array, form: Form) -> Array:

@@ -32,12 +32,12 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 
 from demonstrably.tabular.mdp import MDP
-from demonstrably.tabular.soft import DIRECT, Soft, occupancy, policy_matrix, soft_optimal
+from demonstrably.tabular.soft import DIRECT, SWEEPS, Soft, occupancy, policy_matrix, soft_optimal
 from demonstrably.tabular.span import width
 
 Array = NDArray[np.float64]
 
-PRECISION = 1e-15
+PRECISION = float(np.finfo(float).eps)  # what is left of the sum is then as exact as solving for it would be
 
 
 def matched(mdp: MDP, expert: Array, reward: Array, temperature: float) -> tuple[float, Array, Soft]:
@@ -96,7 +96,9 @@ def _flow(mdp: MDP, policy: Array, ahead: Array) -> Array:
     if mdp.states <= DIRECT:
         return splu(sparse.csc_array(sparse.eye_array(mdp.states) - mdp.discount * follow)).solve(ahead)
     total, term = ahead.copy(), ahead
-    while np.abs(term).sum() > PRECISION * (1 - mdp.discount) * np.abs(total).sum():
+    for _ in range(SWEEPS):
+        if np.abs(term).sum() <= PRECISION * np.abs(total).sum():
+            break
         term = mdp.discount * (follow @ term)
         total += term
     return total

@@ -30,6 +30,7 @@ Slope = Callable[[Array], tuple[float, Array, Soft]]  # of the log-likelihood at
 MEMORY = 30  # steps that L-BFGS remembers
 LARGE = 2e10  # multiplications above which information is not computed
 FLAT = 1e-10  # of the largest eigenvalue of the information: below it a direction of the weights changes no decision
+ROUNDING = 1e-12  # of the slopes of values: differences between actions that are smaller are rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,8 +136,9 @@ def max_ent_irl(
     if network is not None:
         _keep(network, weights)
     elif float(mdp.pairs) * len(weights) ** 2 * (mdp.horizon or 1) <= LARGE:
-        known = information(mdp, _visits(mdp, seen), soft.policy, span, temperature)
-        errors, undetermined = _errors(known, l2, seen)
+        visits = _visits(mdp, seen)
+        known = information(mdp, visits, soft.policy, span, temperature)
+        errors, undetermined = _errors(known, _rounding(mdp, visits, span, temperature), l2, seen)
     return RewardEstimate(
         reward=reward,
         weights=weights,
@@ -194,14 +196,22 @@ def _visits(mdp: MDP, seen: Seen) -> Array:
     return visits
 
 
-def _errors(known: Array, l2: float, seen: Seen) -> tuple[Array | None, int]:
+def _rounding(mdp: MDP, visits: Array, span: sparse.csr_array, temperature: float) -> float:
+    """Information that is rounding: where no weight changes a decision, all that was computed is that."""
+    decisions = mdp.discount ** np.arange(mdp.horizon) if mdp.horizon else 1 / (1 - mdp.discount)
+    slope = float(abs(span).max()) * float(np.sum(decisions)) / temperature  # of a value, at most
+    return float(visits.sum()) * (ROUNDING * slope) ** 2
+
+
+def _errors(known: Array, rounding: float, l2: float, seen: Seen) -> tuple[Array | None, int]:
     """Standard errors of the weights, if behavior was sampled, and the number of directions without information."""
     sizes, directions = np.linalg.eigh(known)
-    flat = sizes <= FLAT * max(sizes[-1], 1e-300)
+    least = max(FLAT * sizes[-1], rounding)
+    flat = sizes <= least
     if seen.counts is None:
         return None, int(flat.sum())
     kept = np.maximum(sizes, 0) + l2
-    shown = kept > FLAT * max(sizes[-1], 1e-300)
+    shown = kept > least
     errors = np.sqrt((directions[:, shown] ** 2 / kept[shown]).sum(1))
     hidden = (directions[:, ~shown] ** 2).sum(1) > 1e-8
     return np.where(hidden, np.inf, errors), int(flat.sum())

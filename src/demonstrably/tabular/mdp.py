@@ -1,14 +1,18 @@
 """A finite Markov decision problem: what can happen, without what it is worth."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
+from numbers import Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 TOLERANCE = 1e-8  # how far the probabilities of one row may be from summing to one
+ROUNDED = 1e-5  # the same for float32, whose rows are divided by their sums
 LISTED = 3
 
 Transitions = ArrayLike | sparse.sparray | sparse.spmatrix | Sequence[sparse.sparray | sparse.spmatrix]
@@ -20,11 +24,11 @@ class MDP:
     Args:
         transitions: probabilities of the next state: an array (S, A, S); A sparse matrices (S, S), one an action; or
             one sparse matrix (S * A, S) whose row s * A + a belongs to state s and action a (then give `actions`
-            where it cannot be told, that is always but for names).
+            where it cannot be told, that is always but for names). Rows of float32 are divided by their sums.
         discount: of the next step's reward. Below 1 without a horizon. With a horizon it is 1 where it is not given.
         horizon: number of decisions in an episode; None for a future without end.
         initial: where an episode starts: probabilities (S,), a state, or None for every state alike.
-        actions: number of actions, needed for a sparse matrix (S * A, S) only.
+        actions: number of actions, needed for a sparse matrix (S * A, S) only, and checked for others.
         state_names, action_names: what reports call them; by default their numbers.
 
     Attributes:
@@ -34,7 +38,7 @@ class MDP:
 
     Raises:
         ValueError: probabilities that are negative, not finite or do not sum to one (state and action are named),
-            shapes that do not fit, a discount outside its range.
+            shapes that do not fit, a discount outside its range, names that are not all different.
     """
 
     def __init__(
@@ -48,8 +52,7 @@ class MDP:
         state_names: Sequence[str] | None = None,
         action_names: Sequence[str] | None = None,
     ):
-        actions = len(action_names) if actions is None and action_names is not None else actions
-        self.transitions, self.actions = _rows(transitions, actions)
+        self.transitions, self.actions = _rows(transitions, actions, action_names)
         self.states = shape_of(self.transitions)[1]
         self.discount, self.horizon = _time(discount, horizon)
         self._state_names = _names(state_names, self.states, "state_names")
@@ -122,9 +125,11 @@ def shape_of(matrix: sparse.csr_array) -> tuple[int, int]:
     return rows, columns
 
 
-def _rows(transitions: Transitions, actions: int | None) -> tuple[sparse.csr_array, int]:
+def _rows(transitions: Transitions, actions: int | None, names: Sequence[str] | None) -> tuple[sparse.csr_array, int]:
     """The matrix (S * A, S) and A, from any of the three shapes."""
+    given: Any = transitions
     if sparse.issparse(transitions):
+        actions = len(names) if actions is None and names is not None else actions
         matrix = sparse.csr_array(transitions, dtype=np.float64, copy=True)  # tidied below, in place
         pairs, states = shape = shape_of(matrix)
         if actions is None or states < 1 or pairs != states * actions:
@@ -132,25 +137,52 @@ def _rows(transitions: Transitions, actions: int | None) -> tuple[sparse.csr_arr
                 f"a sparse transitions matrix of shape {shape}: give (S * A, S), and the number of actions as "
                 "actions=A; row s * A + a holds the next states of state s and action a"
             )
-    elif isinstance(transitions, Sequence) and transitions and all(sparse.issparse(one) for one in transitions):
-        matrix = _interleaved([sparse.csr_array(one, dtype=np.float64) for one in transitions])
-        actions = len(transitions)
+        found, kinds = actions, {given.dtype}
+    elif isinstance(transitions, Sequence) and any(sparse.issparse(one) for one in transitions):
+        matrix, found = _interleaved(transitions), len(transitions)
+        kinds = {one.dtype for one in given}
     else:
-        array = np.asarray(transitions, dtype=np.float64)
-        if array.ndim != 3 or array.shape[0] != array.shape[2] or 0 in array.shape:
-            raise ValueError(
-                f"transitions of shape {array.shape}: give an array (S, A, S), A sparse matrices (S, S), or one "
-                "sparse matrix (S * A, S) with actions=A"
-            )
-        actions = int(array.shape[1])
-        matrix = sparse.csr_array(array.reshape(-1, array.shape[2]))
+        array = _numbers(transitions)
+        matrix = sparse.csr_array(array.reshape(-1, array.shape[2]), dtype=np.float64)
+        found, kinds = int(array.shape[1]), {array.dtype}
+    if actions is not None and actions != found:
+        raise ValueError(f"actions={actions}, but the transitions have {found}: leave it out, or give others")
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
-    return matrix, actions
+    return _summing_to_one(matrix) if np.dtype(np.float32) in kinds else matrix, found
 
 
-def _interleaved(matrices: Sequence[sparse.csr_array]) -> sparse.csr_array:
+def _numbers(transitions: Any) -> NDArray[Any]:
+    """A dense array (S, A, S), as single floats where it came so. ValueError for what is none."""
+    try:
+        array = np.asarray(transitions)
+        array = array if array.dtype == np.float32 else array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "transitions that are no array of numbers: give probabilities (S, A, S), with as many actions in every "
+            "state and as many next states for every action"
+        ) from error
+    if array.ndim != 3 or array.shape[0] != array.shape[2] or 0 in array.shape:
+        raise ValueError(
+            f"transitions of shape {array.shape}: give an array (S, A, S), A sparse matrices (S, S), or one "
+            "sparse matrix (S * A, S) with actions=A"
+        )
+    return array
+
+
+def _summing_to_one(matrix: sparse.csr_array) -> sparse.csr_array:
+    """Rows divided by their sums where those are 1 but for the rounding of float32."""
+    sums = matrix @ np.ones(shape_of(matrix)[1])
+    sums[~(np.abs(sums - 1) <= ROUNDED)] = 1  # refused later, as it was given
+    return sparse.csr_array(sparse.diags_array(1 / sums) @ matrix)
+
+
+def _interleaved(transitions: Sequence[Any]) -> sparse.csr_array:
     """Rows of A matrices (S, S) in the order of pairs."""
+    for action, one in enumerate(transitions):
+        if not sparse.issparse(one):
+            raise ValueError(f"transitions of action {action} are not sparse, but others are: give all of them sparse")
+    matrices = [sparse.csr_array(one, dtype=np.float64) for one in transitions]
     shapes = {shape_of(matrix) for matrix in matrices}
     if len(shapes) > 1 or any(rows != columns for rows, columns in shapes):
         raise ValueError(f"sparse transitions of shapes {sorted(shapes)}: give one (S, S) an action, all alike")
@@ -160,6 +192,9 @@ def _interleaved(matrices: Sequence[sparse.csr_array]) -> sparse.csr_array:
 
 
 def _time(discount: float | None, horizon: int | None) -> tuple[float, int | None]:
+    for what, number in (("discount", discount), ("horizon", horizon)):
+        if number is not None and not (isinstance(number, Real) and math.isfinite(number)):
+            raise ValueError(f"{what} {number!r}: give a finite number, or leave it out")
     if horizon is None:
         if discount is None:
             raise ValueError("give a discount below 1, or a horizon")
@@ -177,9 +212,17 @@ def _time(discount: float | None, horizon: int | None) -> tuple[float, int | Non
 def _names(names: Sequence[str] | None, count: int, what: str) -> tuple[str, ...] | None:
     if names is None:
         return None
-    if len(names) != count or len(set(names)) < count:
-        raise ValueError(f"{what} has {len(set(names))} different names: give {count}")
-    return tuple(map(str, names))
+    if isinstance(names, str):
+        raise ValueError(f"{what} {names!r} is one text: give a list of {count} names")
+    found = tuple(map(str, names))
+    twice = [name for name, times in Counter(found).items() if times > 1]
+    if twice:
+        more = f" and {len(twice) - LISTED} more" if len(twice) > LISTED else ""
+        shown = ", ".join(map(repr, twice[:LISTED]))
+        raise ValueError(f"{what} holds {shown}{more} more than once: give {count} different names")
+    if len(found) != count:
+        raise ValueError(f"{what} holds {len(found)} names: give {count}")
+    return found
 
 
 def _require_probabilities(mdp: MDP) -> None:
@@ -195,17 +238,23 @@ def _require_probabilities(mdp: MDP) -> None:
             )
     rows = np.flatnonzero(np.abs(sums - 1) > TOLERANCE)
     if len(rows):
-        some = "; ".join(f"{mdp.name(int(row))}: {sums[row]:.6g}" for row in rows[:LISTED])
-        raise ValueError(
-            f"transitions of {len(rows)} of {mdp.pairs} state-action pairs do not sum to 1 ({some}): "
-            "an episode's end is an absorbing state, which goes to itself"
-        )
+        some = "; ".join(f"{mdp.name(int(row))}: {sums[row]:.10g}" for row in rows[:LISTED])
+        advice = "an episode's end is an absorbing state, which goes to itself"
+        if np.abs(sums - 1).max() < 100 * ROUNDED:
+            advice = "they are rounded; divide each row by its sum"
+        where = f"transitions of {len(rows)} of {mdp.pairs} state-action pairs"
+        raise ValueError(f"{where} do not sum to 1 ({some}): {advice}")
 
 
 def _starts(initial: ArrayLike | int | None, states: int) -> NDArray[np.float64]:
     if initial is None:
         return np.full(states, 1 / states)
-    array = np.asarray(initial)
+    try:
+        array = np.asarray(initial)
+    except ValueError:  # lists of different lengths
+        array = np.array([""])
+    if array.ndim and array.dtype.kind not in "biuf":
+        raise ValueError(f"initial holds no numbers: give a state from 0 to {states - 1}, or probabilities ({states},)")
     if array.ndim == 0:
         if array.dtype.kind not in "iu" or not 0 <= int(array) < states:
             raise ValueError(f"initial {initial}: give a state from 0 to {states - 1}, or probabilities ({states},)")

@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from demonstrably.tabular.distance import best_policy, expected_reward, regret
-from demonstrably.tabular.equations import COLUMNS, equations, solve
+from demonstrably.tabular.equations import COLUMNS, equations, never_taken, solve
 from demonstrably.tabular.mdp import MDP
-from demonstrably.tabular.soft import reward_of, soft_optimal
+from demonstrably.tabular.soft import policy_of, reward_of, soft_optimal
 from demonstrably.tabular.span import Features, span_of, width
 from demonstrably.tabular.structure import layers
 from demonstrably.tabular.tallies import Seen
@@ -125,10 +125,16 @@ class Misspecification:
         drawn = f" (medians over {self.draws} random rewards)" if self.draws else ""
         return (
             f"if the person is {self.behavior}, {shown}{drawn}:\n"
-            f"  reward off by {self.distance:.3g} of at most 1, its scale {self.scale:.3g} of the true one\n"
+            f"  {self._off()}\n"
             f"  regret {self.regret:.2%} of what is at stake, {self.transferred:.2%} in the other environment "
             f"({self.regret_right:.2%} and {self.transferred_right:.2%} were the person as assumed)"
         )
+
+    def _off(self) -> str:
+        if math.isfinite(self.scale):
+            return f"reward off by {self.distance:.3g} of at most 1, its scale {self.scale:.3g} of the true one"
+        inferred = "but something of the inferred one does" if self.distance else "and nothing of the inferred one"
+        return f"nothing of the true reward matters to a choice, {inferred}"
 
     def _repr_html_(self) -> str:
         return "<br>".join(html.escape(line) for line in str(self).splitlines())
@@ -154,9 +160,14 @@ def misspecification(
             action's outcomes exchanged for those of the next action.
         features, temperature: of the inference, as in `recover_reward`.
 
-    Raises ValueError for a reward that does not fit, and for problems too large to know what stays open.
+    Raises ValueError for a reward, a behavior or problems that do not fit, and for problems too large to know what
+    stays open.
     """
     problems = [mdps] if isinstance(mdps, MDP) else list(mdps)
+    _require_alike([*problems, *([] if transfer is None else [transfer])])
+    if isinstance(behavior, type):
+        name = behavior.__name__
+        raise ValueError(f"behavior {name} is a class: give one of it, for instance {name}()")
     first, truth = problems[0], reward_of(problems[0], reward)
     other = _slipping(first) if transfer is None else transfer
     span = span_of(first, features)
@@ -216,6 +227,15 @@ def _median(cases: Sequence[Misspecification]) -> Misspecification:
     return replace(cases[0], **{**figures, "draws": len(cases)})
 
 
+def _require_alike(problems: Sequence[MDP]) -> None:
+    shapes = sorted({(mdp.states, mdp.actions) for mdp in problems})
+    if len(shapes) != 1:
+        raise ValueError(
+            f"problems of (states, actions) {shapes}: give at least one, and all, the one to transfer to included, "
+            "with the same states and actions"
+        )
+
+
 def _require_small(problems: Sequence[MDP], span: sparse.csr_array) -> None:
     """ValueError where the equations have too many unknowns for a decomposition that tells what stays open."""
     unknowns = width(span)
@@ -243,7 +263,11 @@ def _inferred(
     problems: Sequence[MDP], truth: Array, behavior: Behavior, span: sparse.csr_array, temperature: float
 ) -> tuple[Array, Array, float]:
     """The smallest reward (S, A) that fits policies of a behavior, what stays open of its weights, and the misfit."""
-    seen = [Seen(behavior(mdp, truth, temperature)) for mdp in problems]
+    seen = [Seen(policy_of(mdp, behavior(mdp, truth, temperature))) for mdp in problems]
+    for mdp, one in zip(problems, seen, strict=True):
+        name = never_taken(mdp, one.policy)
+        if name:
+            raise ValueError(f"behavior {behavior} gives {name} probability 0: mix it with a little chance")
     solved = solve(equations(problems, seen, span, temperature), temperature)
     assert solved.free is not None  # `_require_small`
     return (span @ solved.weights).reshape(truth.shape), solved.free, float(np.abs(solved.residual).max())

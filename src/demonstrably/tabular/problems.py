@@ -168,9 +168,9 @@ def _require_archive(path: Path) -> None:
         inside = [one.name for one in sorted(path.iterdir()) if one.suffix == ".npz"]
         raise IsADirectoryError(f"{path} is a folder; give a file (in it: {', '.join(inside[:5]) or 'no .npz'})")
     if not path.is_file():
-        beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
-        close = difflib.get_close_matches(path.name, beside, n=1)
-        hint = f"did you mean {str(path.parent / close[0])!r}?" if close else "check the path"
+        beside = {one.stem: one for one in path.parent.glob(f"*{path.suffix}")}  # the ending is no likeness
+        close = difflib.get_close_matches(path.stem, beside, n=1)
+        hint = f"did you mean {str(beside[close[0]])!r}?" if close else "check the path"
         raise FileNotFoundError(f"{path}: no such file; {hint}")
     with open(path, "rb") as file:
         head = file.read(2)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from scipy.special import chdtrc
 
-from demonstrably.tabular.equations import COLUMNS, Equations, equations, solve
+from demonstrably.tabular.equations import COLUMNS, Equations, equations, never_taken, solve
 from demonstrably.tabular.mdp import MDP
 from demonstrably.tabular.recover import read_experts
 from demonstrably.tabular.span import Features, span_of, width
@@ -76,17 +76,17 @@ def rationalize(
 ) -> Rationalization:
     """Whether a reward that does not change with time explains the policies, all of them together.
 
-    Arguments as in `recover_reward`. With a horizon the policies are tested in the states that can be reached, or were
-    seen, at each time. `level` is the chance of refuting a true assumption. Raises ValueError as `recover_reward` does
-    (but for actions of probability 0, which refute the assumption), and for problems that are too large.
+    Arguments as in `recover_reward`. Policies are tested in the states that can be reached (with a horizon, at each
+    time), counts in those that were seen. `level` is the chance of refuting a true assumption. Raises ValueError as
+    `recover_reward` does (but for actions of probability 0, which refute the assumption), and for problems that are
+    too large.
     """
     if not 0 < level < 1:
         raise ValueError(f"level {level}: give the chance of a false alarm, in (0, 1), for instance 0.05")
     problems, seen = read_experts(mdps, policies, temperature)
     for mdp, one in zip(problems, seen, strict=True):
-        zeros = np.argwhere(one.policy.reshape(-1, mdp.pairs) == 0)
-        if len(zeros):
-            name = mdp.name(int(zeros[0][1]))
+        name = never_taken(mdp, one.policy)
+        if name:
             text = f"no reward explains a policy that never takes an action ({name}) at a temperature above 0"
             return Rationalization(False, float("inf"), 0, None, None, level, text)
     system = equations(problems, seen, span_of(problems[0], features), temperature)
@@ -99,7 +99,7 @@ def rationalize(
     misfit, sampled = float(np.abs(solved.residual).max()), seen[0].counts is not None
     rows = len(system.target) - (len(system.seen) if sampled else 0)
     restrictions = rows - (solved.rank or 0)
-    if not restrictions:
+    if restrictions <= 0:
         return Rationalization(True, misfit, 0, None, None, level, ALWAYS)
     if not sampled:
         return Rationalization(

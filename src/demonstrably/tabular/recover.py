@@ -20,12 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from demonstrably.tabular.equations import COLUMNS, Ridged, equations, least_squares, solve
+from demonstrably.tabular.equations import COLUMNS, Ridged, amplification, equations, least_squares, never_taken, solve
 from demonstrably.tabular.mdp import MDP
 from demonstrably.tabular.misspecification import Behavior, misspecification
 from demonstrably.tabular.recovery import Recovery
 from demonstrably.tabular.soft import backup
 from demonstrably.tabular.span import Features, span_of, width
+from demonstrably.tabular.structure import reachable, visited
 from demonstrably.tabular.tallies import SMOOTHING, Evidence, Seen, read
 
 Array = NDArray[np.float64]
@@ -63,15 +64,16 @@ def recover_reward(
         _require_positive(mdp, one.policy)
     pairs = isinstance(features, str) and features == "state_action"
     unknowns = sum(mdp.states * (mdp.horizon or 1) for mdp in mdps)
-    if pairs and unknowns + mdps[0].pairs > COLUMNS and _two_discounts(mdps):
-        found = _by_discounts(mdps, seen, temperature)
+    if pairs and unknowns + mdps[0].pairs > COLUMNS and _two_discounts(mdps, seen):
+        found = _by_discounts_where_reached(mdps, seen, temperature)
     else:
         found = _in_general(mdps, seen, span_of(mdps[0], features), temperature)
     if pairs and len(mdps) == 2 and 2 * mdps[0].states <= COLUMNS and all(mdp.horizon is None for mdp in mdps):
         found = replace(found, angle=second_angle(mdps))
-        noise = _expected_error(seen, temperature)
-        if found.amplification is not None and noise is not None:
-            found = replace(found, error_bound=found.amplification * noise)
+        if found.amplification is None and found.angle is not None and _seen_wherever_reached(mdps, seen):
+            found = replace(found, amplification=float(np.sqrt(0.5) / np.sin(found.angle / 2)))
+    if found.sampled and found.amplification is not None and _seen_wherever_reached(mdps, seen):
+        found = replace(found, error_bound=found.amplification * _expected_error(seen, temperature))
     cases = (misspecification(mdps, found.reward, one, features=features, temperature=temperature) for one in suppose)
     return replace(found, misspecifications=tuple(cases))
 
@@ -96,8 +98,16 @@ def read_experts(
 
 
 def second_angle(mdps: Sequence[MDP]) -> float | None:
-    """The smallest nonzero principal angle between the ambiguities of two endless experts; None where all are 0."""
-    bases = [np.linalg.qr((mdp.stay() - mdp.discount * mdp.transitions).toarray())[0] for mdp in mdps]
+    """The smallest nonzero principal angle between the ambiguities of two endless experts, in the states they reach.
+
+    None where all angles are 0, and where the two reach different states.
+    """
+    reached = [reachable(mdp) for mdp in mdps]
+    if not np.array_equal(reached[0], reached[1]):
+        return None
+    pairs = np.repeat(reached[0], mdps[0].actions)
+    shaping = [(mdp.stay() - mdp.discount * mdp.transitions).toarray()[pairs][:, reached[0]] for mdp in mdps]
+    bases = [np.linalg.qr(one)[0] for one in shaping]
     # Sines, of what of one basis lies outside the other: cosines near 1 would lose half of the digits.
     sines = np.linalg.svd(bases[1] - bases[0] @ (bases[0].T @ bases[1]), compute_uv=False)
     apart = sines[sines > SAME]
@@ -105,20 +115,38 @@ def second_angle(mdps: Sequence[MDP]) -> float | None:
 
 
 def _in_general(mdps: list[MDP], seen: list[Seen], span: sparse.csr_array, temperature: float) -> Recovery:
-    solved = solve(equations(mdps, seen, span, temperature), temperature)
+    system = equations(mdps, seen, span, temperature)
+    solved = solve(system, temperature)
     shape, errors = (mdps[0].states, mdps[0].actions), None
-    if solved.covariance is not None:
+    undetermined = None if solved.free is None else solved.free.shape[1]
+    if solved.covariance is not None and undetermined != width(span):
         errors = np.sqrt(span.multiply(span @ solved.covariance).sum(1)).reshape(shape)
     return Recovery(
         reward=(span @ solved.weights).reshape(shape),
         weights=solved.weights,
-        undetermined=None if solved.free is None else solved.free.shape[1],
+        undetermined=undetermined,
         misfit=float(np.abs(solved.residual).max()),
         temperature=temperature,
         experts=len(mdps),
         sampled=seen[0].counts is not None,
         standard_errors=errors,
+        amplification=None if solved.free is None else amplification(system, span, solved.free),
     )
+
+
+def _by_discounts_where_reached(mdps: list[MDP], seen: list[Seen], temperature: float) -> Recovery:
+    """`_by_discounts` without the states that are never reached, whose rewards are open, and 0."""
+    first, reached = mdps[0], reachable(mdps[0])
+    if reached.all() or seen[0].counts is not None:
+        return _by_discounts(mdps, seen, temperature)
+    inside = sparse.csr_array(first.transitions[np.repeat(reached, first.actions)][:, reached])
+    parts = [MDP(inside, discount=mdp.discount, actions=mdp.actions) for mdp in mdps]
+    found = _by_discounts(parts, [Seen(one.policy[reached]) for one in seen], temperature)
+    reward = np.zeros((first.states, first.actions))
+    reward[reached] = found.reward
+    more = int((~reached).sum()) * first.actions
+    undetermined = None if found.undetermined is None else found.undetermined + more
+    return replace(found, reward=reward, weights=reward.ravel(), undetermined=undetermined)
 
 
 def _by_discounts(mdps: list[MDP], seen: list[Seen], temperature: float) -> Recovery:
@@ -183,29 +211,38 @@ def _smallest(matrix: sparse.csr_array, ridged: Ridged) -> float:
     return float(np.linalg.norm(matrix @ vector) / np.linalg.norm(vector) / np.linalg.norm(matrix @ large))
 
 
-def _two_discounts(mdps: list[MDP]) -> bool:
-    """Whether two endless experts differ in their discount alone."""
+def _two_discounts(mdps: list[MDP], seen: list[Seen]) -> bool:
+    """Whether two endless experts differ in their discount alone, and are known in the same states or counted."""
     if len(mdps) != 2 or any(mdp.horizon is not None for mdp in mdps) or mdps[0].discount == mdps[1].discount:
         return False
     first, second = (mdp.transitions for mdp in mdps)
-    return first is second or (first.nnz == second.nnz and bool(abs(first - second).max() <= SAME))
+    if first is not second and (first.nnz != second.nnz or bool(abs(first - second).max() > SAME)):
+        return False
+    return seen[0].counts is not None or np.array_equal(reachable(mdps[0]), reachable(mdps[1]))
 
 
-def _expected_error(seen: list[Seen], temperature: float) -> float | None:
-    """Root of the expected squared 2-norm of all errors of log-policies (`equations`, Eq. 2), if all are sampled."""
+def _seen_wherever_reached(mdps: list[MDP], seen: list[Seen]) -> bool:
+    """Whether every state that can be reached was seen, at some time, where decisions were counted."""
+    counted = [(mdp, one.counts) for mdp, one in zip(mdps, seen, strict=True) if one.counts is not None]
+    return all(
+        (counts.reshape(-1, mdp.states, mdp.actions).sum((0, 2))[visited(mdp)] > 0).all() for mdp, counts in counted
+    )
+
+
+def _expected_error(seen: list[Seen], temperature: float) -> float:
+    """Root of the expected squared 2-norm of all errors of log-policies (`equations`, Eq. 2) of counted decisions."""
     total = 0.0
     for one in seen:
-        if one.counts is None or not one.counts.any(1).all():
-            return None
-        variances = (1 / one.policy).sum(1) - one.policy.shape[1]
-        total += float((variances / one.counts.sum(1)).sum())
+        number = np.asarray(one.counts).sum(-1)
+        variances = (1 / one.policy).sum(-1) - one.policy.shape[-1]
+        total += float((variances / np.maximum(number, 1))[number > 0].sum())
     return temperature * total**0.5
 
 
 def _require_positive(mdp: MDP, policy: Array) -> None:
-    zeros = np.argwhere(policy.reshape(-1, mdp.pairs) == 0)
-    if len(zeros):
+    name = never_taken(mdp, policy)
+    if name:
         raise ValueError(
-            f"the policy gives {mdp.name(int(zeros[0][1]))} probability 0, which no finite reward explains at a "
+            f"the policy gives {name} probability 0, which no finite reward explains at a "
             "temperature above 0: give counts of decisions, which are smoothed, or mix the policy with chance"
         )

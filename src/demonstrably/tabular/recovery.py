@@ -19,10 +19,15 @@ class Recovery:
     `weights` (d,) give it through the features. `undetermined` counts the directions of the weights that these policies
     leave open, the constant included (None: not counted). `misfit` is the
     largest error of a log-probability: rounding where one reward explains all policies. `standard_errors` (S, A) hold
-    where policies were estimated from counts, up to what is undetermined. `angle` is the smallest nonzero principal
-    angle between what two endless experts leave open, in radians, and `error_bound` the bound that it gives on the
-    2-norm of the reward's error (the root of its expected square) where policies were estimated from counts.
-    `singular_value` is the smallest nonzero one of `recover`, Eq. 4, relative to the largest.
+    where policies were estimated from counts, up to what is undetermined (None where all is). `angle` is the smallest
+    nonzero principal angle between what two endless experts leave open, in radians.
+
+    `amplification` is the least bound on the reward's error over that of all log-policies (times temperature), in the
+    2-norm and apart from what is undetermined: `equations`, Eq. 4, or 1 / sqrt(1 - cos angle), which is the same; None
+    in problems too large for either. `error_bound` is the bound that it gives on the root of the reward's expected
+    squared error, where policies were estimated from counts and every state that can be reached was seen. It is as good
+    as the first order in the errors of log-policies. `singular_value` is the smallest nonzero one of `recover`, Eq. 4,
+    relative to the largest, where that was solved.
     """
 
     reward: Array
@@ -34,17 +39,10 @@ class Recovery:
     sampled: bool
     standard_errors: Array | None = None
     angle: float | None = None
+    amplification: float | None = None
     error_bound: float | None = None
     singular_value: float | None = None
     misspecifications: tuple[Misspecification, ...] = ()
-
-    @property
-    def amplification(self) -> float | None:
-        """Least bound on the reward's error over that of all log-policies (times temperature), in the 2-norm.
-
-        1 / sqrt(1 - cos angle): the norm of the least-squares solution as a map of the errors.
-        """
-        return None if self.angle is None else float(np.sqrt(0.5) / np.sin(self.angle / 2))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able record."""
@@ -76,7 +74,8 @@ class Recovery:
         if self.amplification is not None:
             lines.append(f"  errors of the log-policies are amplified by at most {self.amplification:.3g}")
         if self.error_bound is not None:
-            lines.append(f"  which bounds the error of the whole reward by {self.error_bound:.3g}, counts as they are")
+            bound = f"{self.error_bound:.3g}, counts as they are"
+            lines.append(f"  which bounds the error of all that is determined by {bound}")
         if self.singular_value is not None:
             lines.append(f"  smallest relative singular value {self.singular_value:.2g}")
         for one in self.misspecifications:
@@ -91,6 +90,8 @@ class Recovery:
             return "how many directions are not determined was not counted, or decided: `identify` says"
         if self.undetermined == 0:
             return "determined: no other reward of this form fits"
+        if self.undetermined == len(self.weights):
+            return "nothing is determined: every reward of this form fits alike, and this is the smallest"
         if self.undetermined == 1:
             return "determined up to one direction: a constant, where this form of rewards holds it"
         return (

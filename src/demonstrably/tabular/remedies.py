@@ -11,14 +11,18 @@ from scipy import sparse
 from demonstrably.tabular.ambiguity import ambiguity, potentials
 from demonstrably.tabular.forms import Form
 from demonstrably.tabular.identification import Remedy
+from demonstrably.tabular.kernels import UndecidedRank
 from demonstrably.tabular.mdp import MDP
-from demonstrably.tabular.structure import period, reachable, strongly_connected, visited
+from demonstrably.tabular.structure import Mask, period, reachable, strongly_connected, visited
 from demonstrably.tabular.words import SHOWN, counted, shortened
 
 TRIED = 600  # pairs of the largest problem for which remedies are tried
 LONGEST = 400  # decisions of the longest horizon tried
 WAITING = 60  # states in which waiting is tried, and that are tried as further starts
 DRAWS = 8  # sets of transitions that are tried
+TOLD = 1e-7  # size from which a direction counts as being open where episodes come
+
+Array = NDArray[np.float64]
 
 
 def remedies_of(problems: Sequence[MDP], form: Form, dimension: int) -> tuple[Remedy, ...]:
@@ -37,8 +41,11 @@ def remedies_of(problems: Sequence[MDP], form: Form, dimension: int) -> tuple[Re
 
 
 def dimension_of(problems: Sequence[MDP], form: Form) -> int:
-    """What some problems leave open together."""
-    return ambiguity(problems, form).directions.shape[1]
+    """What some problems leave open together; everything where rounding hides it, so that no remedy rests on that."""
+    try:
+        return ambiguity(problems, form).directions.shape[1]
+    except UndecidedRank:
+        return form.width
 
 
 def _discount(problems: Sequence[MDP], form: Form, dimension: int) -> Remedy | None:
@@ -51,42 +58,70 @@ def _discount(problems: Sequence[MDP], form: Form, dimension: int) -> Remedy | N
 
 
 def _transitions(problems: Sequence[MDP], form: Form, dimension: int) -> Remedy | None:
-    """One more environment. Each row that differs from the first settles one direction at most, since a potential
-    whose expectation no changed row touches stays open; so the fewest rows are one a direction."""
-    first, needed = problems[0], dimension - int(form.constant)
-    pairs = np.flatnonzero(np.repeat(reachable(first), first.actions))
-    if any(mdp.horizon is not None for mdp in problems) or needed > len(pairs):
+    """One more environment, which differs from the first in some rows, the others of each state being as they were.
+
+    Each row that differs settles one direction at most, since a potential whose expectation no changed row touches
+    stays open. What is open only where no episode of the first comes is not settled so.
+    """
+    first, seen = problems[0], reachable(problems[0])
+    if any(mdp.horizon is not None for mdp in problems):
         return None
-    values = potentials(first, ambiguity(problems, form).directions)
+    directions = ambiguity(problems, form).directions
+    needed = int(np.linalg.matrix_rank(directions[np.repeat(seen, first.actions)], tol=TOLD)) - int(form.constant)
+    if not 0 < needed <= int(seen.sum()) * (first.actions - 1):
+        return None
+    values = potentials(first, directions)
     best, generator = None, np.random.default_rng(0)
-    for _ in range(DRAWS):
-        rows = np.sort(generator.choice(pairs, needed, replace=False))
-        targets = generator.choice(np.flatnonzero(reachable(first)), needed)
-        told = values[targets] - first.transitions[rows] @ values
-        if np.linalg.matrix_rank(told) < needed:
-            continue
-        left = dimension_of([*problems, _redirected(first, rows, targets)], form)
+    for share in (*(1.0,) * DRAWS, 0.5):  # half of a row at last, with which every state can still be reached
+        rows, targets = _telling(first, seen, values, needed, generator)
+        left = dimension_of([*problems, _redirected(first, rows, targets, share)], form)
         if left < (best.dimension if best else dimension):
-            best = Remedy("transitions", _changes(first, rows, targets), left)
-        if left == int(form.constant):
+            fewest = bool(seen.all()) and left == dimension - len(rows)
+            best = Remedy("transitions", _changes(first, rows, targets, share, fewest), left)
+        if left == dimension - needed:
             break
     return best
 
 
-def _redirected(mdp: MDP, rows: NDArray[np.int64], targets: NDArray[np.int64]) -> MDP:
-    """The problem with some pairs leading to one state each."""
+def _telling(
+    mdp: MDP, seen: Mask, values: Array, needed: int, generator: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Random rows, all but one of each state at most, and for each a target that tells more of potentials (S, m).
+
+    Of the next state's potential, the target's less the row's expectation must not follow from the rows before it.
+    """
+    states = np.flatnonzero(seen)
+    kept = generator.integers(mdp.actions, size=len(states))
+    others = states[:, None] * mdp.actions + (kept[:, None] + np.arange(1, mdp.actions)) % mdp.actions
+    rows = np.sort(generator.choice(others.ravel(), needed, replace=False))
+    left = values - values[states].mean(axis=0)  # no row tells the constant
+    targets = np.zeros(needed, np.int64)
+    for index, row in enumerate(rows):
+        told = left[states] - mdp.transitions[[row]] @ left
+        sizes = np.linalg.norm(told, axis=1)
+        choice = int(generator.choice(np.flatnonzero(sizes >= sizes.max() / 2)))
+        targets[index] = states[choice]
+        if sizes[choice]:
+            unit = told[choice] / sizes[choice]
+            left = left - np.outer(left @ unit, unit)
+    return rows, targets
+
+
+def _redirected(mdp: MDP, rows: NDArray[np.int64], targets: NDArray[np.int64], share: float = 1.0) -> MDP:
+    """The problem with some pairs leading to one state each, always or with a probability of `share`."""
     kept = np.ones(mdp.pairs)
-    kept[rows] = 0
-    led = sparse.csr_array((np.ones(len(rows)), (rows, targets)), shape=(mdp.pairs, mdp.states))
+    kept[rows] -= share
+    led = sparse.csr_array((np.full(len(rows), share), (rows, targets)), shape=(mdp.pairs, mdp.states))
     return mdp.replace(transitions=sparse.csr_array(sparse.diags_array(kept) @ mdp.transitions + led))
 
 
-def _changes(mdp: MDP, rows: NDArray[np.int64], targets: NDArray[np.int64]) -> str:
+def _changes(mdp: MDP, rows: NDArray[np.int64], targets: NDArray[np.int64], share: float, fewest: bool) -> str:
     shown = list(zip(rows.tolist(), targets.tolist(), strict=True))[: SHOWN // 2]
-    some = [f"({mdp.name(row)}) to state {mdp.state_name(target)}" for row, target in shown]
+    how = "" if share == 1 else "half of the time "
+    some = [f"({mdp.name(row)}) {how}to state {mdp.state_name(target)}" for row, target in shown]
     return (
         f"an expert in a second environment in which {counted(len(rows), 'transition')} "
-        f"{'differs' if len(rows) == 1 else 'differ'}, the fewest possible, for instance "
+        f"{'differs' if len(rows) == 1 else 'differ'}, {'the fewest possible, ' if fewest else ''}for instance "
         f"{shortened(some, len(rows))},"
     )
 

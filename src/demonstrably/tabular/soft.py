@@ -20,8 +20,10 @@ from demonstrably.tabular.mdp import MDP
 Array = NDArray[np.float64]
 
 DIRECT = 20_000  # states up to which Eq. 1 and 2 are solved by Newton's method, with a sparse factorization a step
-SWEEPS = 1_000_000
+STEPS = 1000  # of Newton's method, and one a state: a step settles at least one more state where little is random
+SWEEPS = 1_000_000  # of value iteration
 PRECISION = 1e-13  # of the largest value
+ROUNDING = 8 * float(np.finfo(float).eps)  # of the largest value, over 1 - discount: what solving for values can reach
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,8 @@ def soft_optimal(mdp: MDP, reward: ArrayLike, temperature: float = 1.0) -> Soft:
     """The policy that maximizes expected reward plus temperature times entropy, and its values.
 
     `reward` is (S, A), or (S,) for one that depends on the state alone; with a horizon also (T, S, A). Raises
-    ValueError for another shape, numbers that are not finite, or a temperature of 0 or less.
+    ValueError for another shape, numbers that are not finite, a temperature of 0 or less, or a large problem whose
+    discount is so near 1 that value iteration does not settle.
     """
     if not temperature > 0:
         raise ValueError(f"temperature {temperature}: give one above 0")
@@ -144,28 +147,42 @@ def _backward(mdp: MDP, reward: Array, temperature: float) -> Soft:
 
 def _newton(mdp: MDP, reward: Array, temperature: float) -> Array:
     """Eq. 1 and 2 are convex in V, so Newton's method, which is soft policy iteration, converges from anywhere."""
-    values = np.zeros(mdp.states)
-    for _ in range(SWEEPS):
-        after, policy, log_policy = _policy(backup(mdp, reward, values), temperature)
+    values, unit = np.zeros(mdp.states), max(float(np.abs(reward).max()), temperature)
+    for step in range(STEPS + mdp.states):
+        _, policy, log_policy = _policy(backup(mdp, reward, values), temperature)
         gains = (policy * (reward - temperature * log_policy)).sum(1)
         solved = _solve(mdp, policy, gains)
-        close = np.abs(solved - values).max() <= PRECISION * max(1.0, np.abs(solved).max())
-        values = solved
-        if close:
+        change, values = solved - values, solved
+        rise, fall = float(change.max()), -float(change.min())
+        # From the second step on values only rise: what falls is rounding, and what rises no further is so too.
+        rounding = step > 0 and rise <= fall
+        if rounding or max(rise, fall) <= _reachable(mdp, max(unit, float(np.abs(values).max()))):
             break
     return values
 
 
 def _iterated(mdp: MDP, reward: Array, temperature: float) -> Array:
-    """Value iteration, until what is left is below the precision of the numbers."""
-    values = np.zeros(mdp.states)
+    """Value iteration, until what is left is below the precision of the numbers.
+
+    If a sweep changes all values by between x and y, the solution is discount / (1 - discount) times x to y away
+    (MacQueen 1966), and the middle is taken.
+    """
+    values, unit = np.zeros(mdp.states), max(float(np.abs(reward).max()), temperature)
     for _ in range(SWEEPS):
         after = _policy(backup(mdp, reward, values), temperature)[0]
-        left = np.abs(after - values).max() * mdp.discount / (1 - mdp.discount)
-        values = after
-        if left <= PRECISION * max(1.0, np.abs(values).max()):
-            break
-    return values
+        change, values = after - values, after
+        low, high = (mdp.discount / (1 - mdp.discount) * float(end) for end in (change.min(), change.max()))
+        found = values + (low + high) / 2
+        if (high - low) / 2 <= _reachable(mdp, max(unit, float(np.abs(found).max()))):
+            return found
+    raise ValueError(
+        f"the values of {mdp} did not settle in {SWEEPS} sweeps: give a discount further from 1, or a horizon"
+    )
+
+
+def _reachable(mdp: MDP, size: float) -> float:
+    """The error of values of that size that is as good as none."""
+    return max(PRECISION, ROUNDING / (1 - mdp.discount)) * size
 
 
 def _solve(mdp: MDP, policy: Array, gains: Array) -> Array:

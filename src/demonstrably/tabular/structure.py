@@ -4,6 +4,7 @@ Kim, Garg, Shiragur and Ermon 2021, "Reward Identification in Inverse Reinforcem
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,24 @@ def components(mdp: MDP, seen: Mask | None = None) -> Labels:
 def chance_components(mdp: MDP, seen: Mask | None = None) -> Labels:
     """(S,): as `components`, but only outcomes of the same state and action, those that chance decides, are joined."""
     return _joined(mdp, mdp.transitions.indptr, None if seen is None else np.repeat(seen, mdp.actions))
+
+
+def lasting_components(problems: Sequence[MDP], seen: Mask) -> Labels:
+    """(S,): as `components` of several problems together, joined further until all states of a group lead to one group.
+
+    A reward that is a function of the group then shifts all that can follow a state alike, however much time is left.
+    """
+    labels, groups = np.arange(problems[0].states, dtype=np.int32), -1
+    while groups != int(labels.max()) + 1:
+        groups = int(labels.max()) + 1
+        edges = [sparse.coo_array(state_graph(mdp)) for mdp in problems]
+        rows, columns = (np.concatenate([edge.coords[axis] for edge in edges]) for axis in (0, 1))
+        rows, columns = labels[rows[seen[rows]]], columns[seen[rows]]
+        size = groups + problems[0].states
+        graph = sparse.csr_array((np.ones(len(rows)), (rows, groups + columns)), shape=(size, size))
+        found = csgraph.connected_components(graph, directed=False)[1]
+        labels = _renumbered(found[groups:], size)
+    return labels
 
 
 def count(labels: Labels, seen: Mask | None = None) -> int:

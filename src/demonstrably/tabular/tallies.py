@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from demonstrably.tabular.mdp import MDP
 from demonstrably.tabular.soft import policy_of
+from demonstrably.tabular.structure import layers
 
 Array = NDArray[np.float64]
-Evidence = ArrayLike | Sequence[tuple[ArrayLike, ArrayLike]]
+Evidence = ArrayLike | Sequence[tuple[ArrayLike, ...]]
 
+HOW = "give counts of decisions as an integer array, demonstrations as a list of tuples (states, actions)"
 SMOOTHING = 0.5  # added to every count before a logarithm, which makes its bias of second order (Haldane, Anscombe)
 
 
@@ -33,26 +36,35 @@ def read(mdp: MDP, evidence: Evidence) -> Seen:
 
     `evidence` is one of three:
         probabilities: a policy (S, A), or (T, S, A) with a horizon;
-        whole numbers (an integer array): how often each decision was seen, (S, A), or (T, S, A) with a horizon;
+        whole numbers (an integer array): how often each decision was seen, (S, A), or (T, S, A) with a horizon, in
+            states that can be reached at that time;
         demonstrations: a list of tuples (states, actions) of integer arrays, the states with or without the last.
 
-    With a horizon every demonstration begins at the first decision; it may be cut short. Raises ValueError for shapes
-    that do not fit, for a state or action out of range, and for a transition that the problem says is impossible, each
-    named by demonstration and step.
+    With a horizon every demonstration begins at the first decision, in a state that the problem can start in; it may be
+    cut short. Without one it may be cut at both ends. Raises ValueError for shapes that do not fit, for a state or
+    action out of range, and for a start or a transition that the problem says is impossible, each named by
+    demonstration and step; and for whole numbers in lists, which could be counts or demonstrations.
     """
     if isinstance(evidence, Sequence) and (not evidence or isinstance(evidence[0], tuple)):
         return _estimated(tally(mdp, evidence))  # pyright: ignore[reportArgumentType] (a tuple: no array)
-    array = np.asarray(evidence)
+    array = _array(evidence)
     if array.dtype.kind in "iu":
+        if not isinstance(evidence, np.ndarray):
+            raise ValueError(f"whole numbers that are no array: {HOW}")
         return _estimated(_counted(mdp, array))
     return Seen(policy_of(mdp, array))
 
 
-def tally(mdp: MDP, demonstrations: Sequence[tuple[ArrayLike, ArrayLike]]) -> Array:
+def tally(mdp: MDP, demonstrations: Sequence[tuple[ArrayLike, ...]]) -> Array:
     """How often each decision was taken, (S, A), or (T, S, A) with a horizon. Raises ValueError as `read`."""
     if not demonstrations:
         raise ValueError("no demonstrations: give at least one tuple (states, actions)")
+    for number, demonstration in enumerate(demonstrations):
+        if len(demonstration) != 2:
+            raise ValueError(f"demonstration {number} has {len(demonstration)} parts: give a tuple (states, actions)")
     rows = [_checked(mdp, number, *demonstration) for number, demonstration in enumerate(demonstrations)]
+    if mdp.horizon is not None:
+        _require_started(mdp, rows)
     pairs = np.concatenate([states[: len(actions)] * mdp.actions + actions for states, actions in rows])
     _require_possible(mdp, rows)
     if mdp.horizon is None:
@@ -60,6 +72,13 @@ def tally(mdp: MDP, demonstrations: Sequence[tuple[ArrayLike, ArrayLike]]) -> Ar
     steps = np.concatenate([np.arange(len(actions)) for _, actions in rows])
     counts = np.bincount(steps * mdp.pairs + pairs, minlength=mdp.horizon * mdp.pairs)
     return counts.astype(float).reshape(mdp.horizon, mdp.states, mdp.actions)
+
+
+def _array(evidence: Evidence) -> NDArray[Any]:
+    try:
+        return np.asarray(evidence)
+    except ValueError as error:
+        raise ValueError(f"evidence in lists of different lengths: {HOW}, or a policy as an array") from error
 
 
 def _estimated(counts: Array) -> Seen:
@@ -75,6 +94,14 @@ def _counted(mdp: MDP, array: NDArray[np.integer]) -> Array:
         raise ValueError("counts of decisions must be 0 or more, and some above 0")
     if (array.sum(-1) == 1).all():
         raise ValueError("whole numbers that sum to 1 in each state: give a policy as floats; whole numbers are counts")
+    if mdp.horizon is not None:
+        wrong = np.argwhere(array.any(-1) & ~np.array(layers(mdp)[:-1]))
+        if len(wrong):
+            time, state = map(int, wrong[0])
+            raise ValueError(
+                f"counts of decisions at time {time} in state {mdp.state_name(state)}, where no episode can be then: "
+                "mend the counts, or the problem's initial and transitions"
+            )
     return array.astype(np.float64)
 
 
@@ -100,6 +127,18 @@ def _checked(mdp: MDP, number: int, states: ArrayLike, actions: ArrayLike) -> tu
     if mdp.horizon is not None and steps > mdp.horizon:
         raise ValueError(f"demonstration {number} has {steps} decisions; the horizon is {mdp.horizon}")
     return rows[0], rows[1]
+
+
+def _require_started(mdp: MDP, rows: Sequence[tuple[NDArray[np.int64], ...]]) -> None:
+    """ValueError naming the first demonstration that begins where no episode does."""
+    firsts = np.array([states[0] for states, _ in rows])
+    wrong = np.flatnonzero(mdp.starts[firsts] == 0)
+    if len(wrong):
+        state = mdp.state_name(int(firsts[wrong[0]]))
+        raise ValueError(
+            f"demonstration {wrong[0]} begins in state {state}, where no episode does: with a horizon demonstrations "
+            "begin at the first decision; mend the problem's initial or the demonstration"
+        )
 
 
 def _require_possible(mdp: MDP, rows: Sequence[tuple[NDArray[np.int64], ...]]) -> None:
