@@ -45,13 +45,12 @@ LEARNERS = {
         BCRNN(
             learning_rate=1e-3,
             batch_size=50,
-            weight_decay=1.0,
             gradient_clip=5.0,
             average=0.995,
             body=LSTM(200, 2),
             head=HEAD,
         ),
-        2000,
+        6000,
     ),
 }
 
