@@ -152,6 +152,7 @@ def test_score_of_one_member():
         {"mean": 0.74, "low": 0.5966, "high": 0.8537, "count": 37, "episodes": 50}, abs=1e-4
     )
     assert score.returns.mean == 24.5
+    assert str(score_of(table([[500.0, 500.0]])).returns) == "500 (no spread), 2 episodes"
     assert score.members == () and score.spread is None
 
 

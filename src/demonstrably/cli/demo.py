@@ -119,9 +119,10 @@ def _against_people(run: Run) -> None:
         returns = rows.filter(pc.field("task") == layout).column("return").to_numpy()
         if not len(returns):
             continue
-        low, high = return_interval(returns) if len(returns) > 1 else (float("nan"), float("nan"))
+        low, high = return_interval(returns)
         mean, people = float(returns.mean()), human_return(layout)
-        share = f"{mean / people:.2f} [{low / people:.2f}, {high / people:.2f}] of people's {people:.0f} points"
+        sure = "(no spread)" if low == high else f"[{low / people:.2f}, {high / people:.2f}]"
+        share = f"{mean / people:.2f} {sure} of people's {people:.0f} points"
         print(f"{run.name:7} {layout:26} {share}, {len(returns)} episodes")
 
 

@@ -61,6 +61,8 @@ class Measured:
     def __str__(self) -> str:
         if self.count is not None:
             return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}], {self.count}/{self.episodes}"
+        if self.low == self.high:  # equal returns say nothing of how far off their mean is
+            return f"{self.mean:.4g} (no spread), {self.episodes} episodes"
         return f"{self.mean:.4g} [{self.low:.4g}, {self.high:.4g}], {self.episodes} episodes"
 
 
