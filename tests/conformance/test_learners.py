@@ -20,8 +20,10 @@ from demonstrably.learners import LEARNERS
 from demonstrably.learners.bc import BC
 from demonstrably.learners.bc_rnn import BCRNN
 from demonstrably.learners.contract import Carry, Learner, Policy, State
+from demonstrably.learners.iq_learn import IQLearn
 from demonstrably.nets import random as numbers
 from demonstrably.nets import transformer
+from demonstrably.nets.divergences import JensenShannon
 from demonstrably.nets.heads import Categorical, Deterministic, GaussianMixture, TanhGaussian
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.recurrent import LSTM
@@ -86,6 +88,7 @@ class Case:
 PLAIN = BC(learning_rate=3e-3, batch_size=16, body=MLP((16,)), vision=SmallCNN((4, 8), 8))
 RNN = BCRNN(learning_rate=3e-3, batch_size=8, window=4, body=LSTM(12, 2), vision=SmallCNN((4, 8), 8))
 GPT = replace(RNN, body=Transformer(layers=1, heads=2, width=16, dropout=0.2))
+IQ = IQLearn(learning_rate=3e-3, batch_size=16, temperature=0.1, body=MLP((16,)))
 CASES = {
     "bc deterministic": Case(replace(PLAIN, head=Deterministic(1.0, 0.5)), continuous),
     "bc tanh-gaussian": Case(replace(PLAIN, head=TanhGaussian()), continuous),
@@ -102,6 +105,8 @@ CASES = {
     "bc-rnn transformer": Case(GPT, continuous),
     "bc-rnn transformer discrete": Case(replace(GPT, weight_decay=(0.0, 0.1, 0.2)), discrete),
     "bc-rnn transformer pictures": Case(GPT, pictures),
+    "iq-learn": Case(IQ, discrete),
+    "iq-learn initial": Case(replace(IQ, value="initial", average=0.0, divergence=JensenShannon()), discrete),
 }
 cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -245,8 +250,10 @@ def test_a_step_leaves_its_batch_alone(case: Case) -> None:
 
 
 def of_batch(batch: Batch) -> dict[str, Tensor]:
-    parts = {name: value for name, value in vars(batch).items() if name != "observations"}
-    return parts | {f"observation {key}": value for key, value in batch.observations.items()}
+    parts = {}
+    for name, value in vars(batch).items():
+        parts |= {f"{name} {key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
+    return parts
 
 
 @cases

@@ -37,7 +37,17 @@ class Windows:
         _check_size(self.batch_size)
 
 
-Reads = Steps | Windows
+@dataclass(frozen=True)
+class Transitions:
+    """Asks for steps with what was observed after them, drawn uniformly: `batch_size` a member."""
+
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        _check_size(self.batch_size)
+
+
+Reads = Steps | Windows | Transitions
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,21 @@ class WindowBatch:
     mask: Bool[Tensor, "M T B"]
 
 
-Batch = StepBatch | WindowBatch
+@dataclass(frozen=True)
+class TransitionBatch:
+    """Steps and what followed. Where `terminated`, nothing did: the next observations are then not to be valued.
+
+    `first` are the first observations of episodes, drawn apart from the steps.
+    """
+
+    observations: Observations  # (M, B, ...) a key
+    actions: Num[Tensor, "M B *action"]
+    next_observations: Observations  # (M, B, ...) a key
+    terminated: Bool[Tensor, "M B"]
+    first: Observations  # (M, B, ...) a key
+
+
+Batch = StepBatch | WindowBatch | TransitionBatch
 
 
 def _check_size(batch_size: int) -> None:

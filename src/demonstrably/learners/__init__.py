@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from demonstrably.learners import bc, bc_rnn
+from demonstrably.learners import bc, bc_rnn, iq_learn
 from demonstrably.learners.contract import Learner
 
 # Name -> the learner with its defaults, and presets by name.
@@ -11,5 +11,6 @@ LEARNERS: Mapping[str, tuple[type[Learner], Mapping[str, Learner]]] = MappingPro
     {
         "bc": (bc.BC, bc.PRESETS),
         "bc-rnn": (bc_rnn.BCRNN, bc_rnn.PRESETS),
+        "iq-learn": (iq_learn.IQLearn, iq_learn.PRESETS),
     }
 )

@@ -9,10 +9,21 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from demonstrably.data.batches import Batch, Observations, Reads, StepBatch, WindowBatch, Windows
+from demonstrably.data.batches import (
+    Batch,
+    Observations,
+    Reads,
+    StepBatch,
+    TransitionBatch,
+    Transitions,
+    WindowBatch,
+    Windows,
+)
 from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.learners.contract import BATCHES, State
 from demonstrably.nets.random import below, fork
+
+FIRST = 1  # fork of the batches' streams that draws the first observations of episodes
 
 
 class Feed(abc.ABC):
@@ -45,16 +56,31 @@ class OfflineFeed(Feed):
         self.observation_rows = torch.as_tensor(step_rows + behind).to(device)
         self.left = torch.as_tensor(left).to(device)
         self.since = torch.as_tensor(since).to(device)
+        self.terminated = _column(demos.terminated, device)
+        self.followed = torch.as_tensor(np.flatnonzero(_followed(demos, step_rows, left))).to(device)
+        if isinstance(reads, Transitions) and not len(self.followed):
+            raise ValueError("no step says what was observed after it: record `next_obs`, or `last_obs` an episode")
 
     def batch(self, state: State) -> Batch:
         """Uniform over all steps, with replacement."""
-        return self._at(below(len(self.left), fork(state.keys, BATCHES), state.step, self.reads.batch_size))
+        keys, size = fork(state.keys, BATCHES), self.reads.batch_size
+        if not isinstance(self.reads, Transitions):
+            return self._at(below(len(self.left), keys, state.step, size))
+        starts = torch.nonzero(self.since == 0).flatten()
+        first = starts[below(len(starts), fork(keys, FIRST), state.step, size)]
+        return self._transitions(self.followed[below(len(self.followed), keys, state.step, size)], first)
 
     def once(self, members: int, batch_size: int) -> Iterator[tuple[int, Batch]]:
         """Every step once, the same for all members: batches, each with its number of steps.
 
         Windows do not overlap, so that every step is seen once with them too.
         """
+        if isinstance(self.reads, Transitions):
+            starts = torch.nonzero(self.since == 0).flatten()
+            for rows in self.followed.split(batch_size):
+                first = starts[torch.arange(len(rows), device=rows.device) % len(starts)]
+                yield len(rows), self._transitions(rows.expand(members, -1), first.expand(members, -1))
+            return
         length = self.reads.length if isinstance(self.reads, Windows) else 1
         firsts = torch.nonzero(self.since % length == 0).flatten()
         for rows in firsts.split(batch_size):
@@ -69,9 +95,23 @@ class OfflineFeed(Feed):
         inside = steps.unsqueeze(1) + torch.minimum(ahead, left - 1)  # (M, T, B): past the end, the last step again
         return WindowBatch(self._gather(inside), _take(self.actions, self.step_rows[inside]), ahead < left)
 
-    def _gather(self, steps: Int64[Tensor, "M ..."]) -> Observations:
-        rows = self.observation_rows[steps]
+    def _transitions(self, steps: Int64[Tensor, "M B"], first: Int64[Tensor, "M B"]) -> TransitionBatch:
+        rows = self.step_rows[steps]
+        after = self._gather(steps, 1)
+        return TransitionBatch(
+            self._gather(steps), _take(self.actions, rows), after, self.terminated[rows], self._gather(first)
+        )
+
+    def _gather(self, steps: Int64[Tensor, "M ..."], ahead: int = 0) -> Observations:
+        rows = self.observation_rows[steps] + ahead
         return {key: _take(values, rows) for key, values in self.observations.items()}
+
+
+def _followed(demos: Demonstrations, rows: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """By step: whether what came after it was observed, or nothing came because the task was over, (steps,) bool."""
+    blind = left == 1
+    blind[blind] = ~np.asarray(demos.table.column("final_observation"), bool)
+    return ~blind | demos.terminated[rows]
 
 
 def _column(values: np.ndarray, device: str | torch.device) -> Tensor:

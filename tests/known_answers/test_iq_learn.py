@@ -1,0 +1,125 @@
+"""Inverse soft-Q learning against values by hand, numerical conjugates, and a problem whose best answer is known."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from demonstrably.data.demonstrations import Demonstrations
+from demonstrably.learners.iq_learn import IQLearn, implied_reward, inverse_loss, soft_value, value_of_steps
+from demonstrably.nets.divergences import ChiSquare, Divergence, Hellinger, JensenShannon, KullbackLeibler
+from demonstrably.nets.mlp import MLP
+from demonstrably.training.feeds import OfflineFeed
+from demonstrably.training.loop import train, validation_loss
+
+
+def test_soft_value_by_hand() -> None:
+    values = torch.tensor([[[1.0, 3.0]]])
+    assert soft_value(values, 2.0).item() == pytest.approx(2 * math.log(math.exp(0.5) + math.exp(1.5)))
+    assert soft_value(values, 1e-3).item() == pytest.approx(3.0)
+
+
+def test_the_objective_by_hand() -> None:
+    chosen, value, following = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.5, 2.5]]), torch.tensor([[1.0, 0.0]])
+    reward = implied_reward(chosen, following, 0.9)  # 0.1 and, at the end of the task, 2
+    spent = value_of_steps(value, following, 0.9)  # 0.6 and 2.5
+    # phi(x) = x - x^2 / 2: 0.095 and 0; what is spent less what is earned: 0.505 and 2.5.
+    assert inverse_loss(reward, spent, ChiSquare(0.5)).tolist() == pytest.approx([(0.505 + 2.5) / 2])
+
+
+def chi_square(t: np.ndarray) -> np.ndarray:
+    return (t - 1) ** 2
+
+
+def hellinger(t: np.ndarray) -> np.ndarray:
+    return (np.sqrt(t) - 1) ** 2
+
+
+def kullback_leibler(t: np.ndarray) -> np.ndarray:
+    return t * np.log(t)
+
+
+def jensen_shannon(t: np.ndarray) -> np.ndarray:
+    return t * np.log(t) - (t + 1) * np.log((t + 1) / 2)
+
+
+@pytest.mark.parametrize(
+    ("divergence", "generator"),
+    [
+        (ChiSquare(1.0), chi_square),
+        (Hellinger(), hellinger),
+        (KullbackLeibler(), kullback_leibler),
+        (JensenShannon(), jensen_shannon),
+    ],
+)
+def test_divergences_are_conjugates(divergence: Divergence, generator: Callable[[np.ndarray], np.ndarray]) -> None:
+    rewards, ratios = np.array([-0.5, -0.1, 0.0, 0.3, 1.0]), np.linspace(1e-9, 60, 2_000_001)
+    conjugate = np.array([np.max(-reward * ratios - generator(ratios)) for reward in rewards])
+    found = divergence.concave(torch.tensor(rewards))
+    np.testing.assert_allclose(found.numpy(), -conjugate, atol=1e-4)
+
+
+@pytest.mark.parametrize("divergence", [Hellinger(), KullbackLeibler(), JensenShannon()])
+def test_divergences_stay_finite(divergence: Divergence) -> None:
+    assert torch.isfinite(divergence.concave(torch.tensor([-100.0, 100.0]))).all()
+
+
+def chain(terminated: bool, last: bool = True) -> Demonstrations:
+    """Episodes of states 0, 1, 2, which the demonstrator leaves by actions 1, 0 and 1."""
+    states = np.eye(4, dtype=np.float32)[[0, 1, 2, 3] * 5]
+    over = np.array([False, False, terminated] * 5)
+    demos = Demonstrations.from_arrays(states, [1, 0, 1] * 5, terminated=over, lengths=[3] * 5)
+    if last:
+        return demos
+    column = demos.table.column_names.index("final_observation")
+    return replace(demos, table=demos.table.set_column(column, "final_observation", [[False] * 5]))
+
+
+@pytest.mark.parametrize("value", ["expert", "initial"])
+def test_the_demonstrators_actions_are_worth_most(value: str) -> None:
+    learner = IQLearn(learning_rate=1e-2, batch_size=32, temperature=0.1, value=value, body=MLP((16,)), normalize=False)
+    demos = chain(terminated=True)
+    state = learner.init(demos.spec(), members=2, seed=0, device="cpu")
+    feed = OfflineFeed(demos, ("flat",), learner.reads(), "cpu")
+    (progress,) = train(learner, feed, 600, state=state, every=(600,))
+    policy = learner.policy(state)
+    seen = torch.eye(4)[:3].expand(2, 3, 4)
+    actions, _ = policy.act({"flat": seen}, policy.start(torch.zeros(2, 3, dtype=torch.int64)))
+    assert actions.tolist() == [[1, 0, 1]] * 2
+    assert (progress.metrics["reward"] > 0).all()
+    assert np.isfinite(validation_loss(learner, feed, state)).all()
+
+
+def test_a_time_out_is_bootstrapped_and_a_death_is_not() -> None:
+    learner = IQLearn(batch_size=4, body=MLP((4,)))
+    for terminated in (False, True):
+        demos = chain(terminated)
+        feed = OfflineFeed(demos, ("flat",), learner.reads(), "cpu")
+        ((count, batch),) = feed.once(1, 100)
+        assert count == 15
+        assert batch.terminated.sum().item() == 5 * terminated
+        assert batch.next_observations["flat"][0, 2].tolist() == [0, 0, 0, 1]
+        assert batch.first["flat"][0, :, 0].tolist() == [1.0] * 15
+
+
+def test_a_step_without_what_followed_is_left_out() -> None:
+    learner = IQLearn(batch_size=4, body=MLP((4,)))
+    ((count, _),) = OfflineFeed(chain(False, last=False), ("flat",), learner.reads(), "cpu").once(1, 100)
+    assert count == 10
+    ((count, _),) = OfflineFeed(chain(True, last=False), ("flat",), learner.reads(), "cpu").once(1, 100)
+    assert count == 15  # nothing followed: the task was over
+
+
+def test_continuous_actions_are_refused() -> None:
+    demos = Demonstrations.from_arrays(np.zeros((4, 2), np.float32), np.zeros((3, 1), np.float32), lengths=[3])
+    with pytest.raises(ValueError, match="discrete"):
+        IQLearn().init(demos.spec(), members=1, seed=0, device="cpu")
+
+
+@pytest.mark.parametrize("wrong", [{"discount": 1.0}, {"temperature": 0.0}])
+def test_wrong_settings_are_refused(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        IQLearn(**wrong)
