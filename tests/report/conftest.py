@@ -1,8 +1,6 @@
-"""A whole run folder, and a browser to open its report in."""
+"""A whole run folder."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,14 +15,3 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_run(home / "bc-rnn", Shape(seed=7), learner="bc-rnn", tasks=("ring", "room"))
     write_json(home / "bc" / "comparisons" / "bc_bc-rnn.json", comparison(("bc", "bc-rnn"), Shape()))
     return home
-
-
-@pytest.fixture(scope="session")
-def browser(chromium: str) -> Iterator[Any]:
-    """A headless Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=options)
-        yield browser
-        browser.close()

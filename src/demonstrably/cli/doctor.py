@@ -21,11 +21,12 @@ from demonstrably.cli import parse
 ENABLES = {
     "mujoco": "the MuJoCo environments of Gymnasium and Gymnasium-Robotics, and rendering them",
     "video": "mp4 videos of rollouts",
+    "decisions": "posteriors from features, fairness metrics, and the Bayesian threshold tests in audits of decisions",
 }
 # For `demonstrably demo`, without what they ask for besides: of one only the rules are used, of the other the data.
 OVERCOOKED = [Requirement("overcooked>=0.2.1"), Requirement("overcooked-ai==1.1.0")]
 # Modules whose import name is not the name of the distribution.
-DISTRIBUTION_OF_MODULE = {"gymnasium_robotics": "gymnasium-robotics"}
+DISTRIBUTION_OF_MODULE = {"gymnasium_robotics": "gymnasium-robotics", "sklearn": "scikit-learn"}
 PROBE_SECONDS = 60
 
 # Each probe runs in a process of its own: a broken driver may hang or crash it.

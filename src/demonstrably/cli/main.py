@@ -39,6 +39,12 @@ COMMANDS = {
     ),
     "compare": Command("compare", "say which run is better, by a paired test on shared seeds"),
     "identify": Command("identify", "say what of a reward behavior could reveal, and what would settle the rest"),
+    "audit": Command("audit", "say whether groups meet the same cost in decisions about them, and if that can be told"),
+    "elicit": Command(
+        "elicit",
+        "ask a person for few decisions, and say what they weigh against what",
+        "the answers are kept in the journal; the same command goes on from there",
+    ),
     "report": Command("report", "write one HTML file that tells a run's whole story"),
     "doctor": Command("doctor", "versions, device, rendering, and what each missing extra would enable"),
     "demo": Command("demo", "the whole path on people's play of Overcooked, from data to report"),

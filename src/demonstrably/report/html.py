@@ -3,20 +3,17 @@
 import base64
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from markupsafe import Markup
 
-import demonstrably
-from demonstrably.training.files import replacing
-
 from . import blocks
-from .blocks import ENVIRONMENT, TEMPLATES, Section
+from .blocks import Section
 from .comparisons import comparison_blocks
 from .descriptions import configuration_blocks, data_blocks
+from .pages import kept, rendered
 from .reading import Folder, read_folders
 from .scores import of_checkpoints
 from .sections import (
@@ -57,11 +54,7 @@ def write(runs: Sequence[str | Path] | str | Path, out: str | Path | None = None
     target = Path(out) if out is not None else home / "report.html"
     if target.is_dir():
         raise ValueError(f"{target} is a folder; give the name of a file, for instance {target / 'report.html'}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    text = page(folders, target.resolve().parent)
-    with replacing(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return target
+    return kept(page(folders, target.resolve().parent), target)
 
 
 def page(folders: Sequence[Folder], beside: Path) -> str:
@@ -78,14 +71,10 @@ def page(folders: Sequence[Folder], beside: Path) -> str:
         sections += _run(verdict, f"run-{index + 1}", beside, alone=len(verdicts) == 1, data=not shared)
     names = [folder.name for folder in folders]
     title = " and ".join(names) if len(names) < 4 else f"{len(names)} runs: {', '.join(names[:3])}, ..."
-    written = f"Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by demonstrably {demonstrably.__version__}."
-    return ENVIRONMENT.get_template("page.html").render(
-        title=title,
-        subtitle=" · ".join(_facts(folders[0])) if len(folders) == 1 else f"{len(folders)} runs",
-        sections=sections,
-        footer=f"{written} Everything is in this one file.",
-        style=Markup((TEMPLATES / "style.css").read_text()),
-        script=Markup((TEMPLATES / "script.js").read_text()),
+    return rendered(
+        title,
+        " · ".join(_facts(folders[0])) if len(folders) == 1 else f"{len(folders)} runs",
+        sections,
     )
 
 

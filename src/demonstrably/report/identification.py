@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +10,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 
-import demonstrably
 from demonstrably.tabular.identification import Block, Identification
 from demonstrably.tabular.mdp import MDP
 from demonstrably.tabular.misspecification import Misspecification
-from demonstrably.training.files import replacing
 
 from . import blocks
-from .blocks import ENVIRONMENT, TEMPLATES, Group, Section, Table
+from .blocks import Group, Section, Table
 from .graphs import EDGES, Graph, draw_graph, grid_places
+from .pages import kept, rendered
 
 Named = Sequence[tuple[str, MDP]]
 
@@ -41,12 +39,7 @@ def write_identification(found: Identification, problems: Named, out: str | Path
 
     The file is replaced as a whole, or not at all. Raises OSError where it cannot be written.
     """
-    target = Path(out)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    text = page(found, problems)
-    with replacing(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return target
+    return kept(page(found, problems), out)
 
 
 def page(found: Identification, problems: Named) -> str:
@@ -61,14 +54,10 @@ def page(found: Identification, problems: Named) -> str:
     ]
     if found.misspecifications:
         parts.append(Section("supposed", "If people are not as assumed", 1, _supposed(found.misspecifications)))
-    written = f"Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by demonstrably {demonstrably.__version__}."
-    return ENVIRONMENT.get_template("page.html").render(
-        title=f"Could the reward be known? {', '.join(names)}",
-        subtitle=f"verdict: {found.verdict} · {found.dimension} of the reward's directions stay unknown",
-        sections=parts,
-        footer=f"{written} Everything is in this one file.",
-        style=Markup((TEMPLATES / "style.css").read_text()),
-        script=Markup((TEMPLATES / "script.js").read_text()),
+    return rendered(
+        f"Could the reward be known? {', '.join(names)}",
+        f"verdict: {found.verdict} · {found.dimension} of the reward's directions stay unknown",
+        parts,
     )
 
 
