@@ -65,9 +65,9 @@ def test_people_who_never_knew_the_group_are_not_accused():
 
 @pytest.mark.slow
 def test_the_placebo_holds_over_many_data_sets():
-    verdicts = [audit(vignettes(seed, cases=600, people=60), **VIGNETTES).verdict for seed in range(40)]
+    verdicts = [audit(vignettes(seed, cases=600, people=60), **VIGNETTES).verdict for seed in range(10)]
     assert "difference" not in verdicts
-    assert verdicts.count("not identified") >= 36
+    assert verdicts.count("not identified") >= 9
 
 
 def test_without_outcomes_nothing_is_identified():

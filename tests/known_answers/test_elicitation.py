@@ -11,7 +11,7 @@ from demonstrably.decisions.posterior import Posterior
 
 pytestmark = pytest.mark.slow
 
-RUNS, FEWER = 2000, 400
+RUNS, FEWER = 500, 400
 
 Rate = Callable[..., float]  # of wrong answers, from the question and the person's threshold
 
