@@ -40,6 +40,12 @@ def typed(monkeypatch, text):
     monkeypatch.setattr(sys, "stdin", io.StringIO(text))
 
 
+def test_the_question_asks_for_the_decision_in_its_word(monkeypatch, capsys):
+    typed(monkeypatch, "q\n")
+    assert main(["elicit", *EXACT, "--yes", "operate", "--no", "wait"]) == 0
+    assert "Would you decide operate? [y: operate, n: wait" in capsys.readouterr().err
+
+
 def test_the_dialogue(monkeypatch, capsys):
     typed(monkeypatch, "y\nmaybe\nn\n\nN\n\n")
     assert main(["elicit", *EXACT, "--question", "Would you treat?", "--yes", "treat", "--no", "wait"]) == 0

@@ -228,6 +228,14 @@ def test_interrupt(command, capsys):
     assert capsys.readouterr().err == "demonstrably: interrupted\n"
 
 
+def test_an_interrupted_audit_says_that_nothing_was_written(monkeypatch, capsys):
+    stand_in = ModuleType("demonstrably.cli.audit")
+    vars(stand_in)["main"] = raising(KeyboardInterrupt())
+    monkeypatch.setitem(sys.modules, "demonstrably.cli.audit", stand_in)
+    assert main(["audit", "table.csv"]) == 130
+    assert capsys.readouterr().err.startswith("demonstrably: interrupted; nothing is written before the end")
+
+
 def test_interrupted_training_says_how_to_go_on(monkeypatch, capsys):
     stand_in = ModuleType("demonstrably.cli.train")
     vars(stand_in)["main"] = raising(KeyboardInterrupt())

@@ -65,9 +65,9 @@ def test_people_who_never_knew_the_group_are_not_accused():
 
 @pytest.mark.slow
 def test_the_placebo_holds_over_many_data_sets():
-    verdicts = [audit(vignettes(seed, cases=600, people=60), **VIGNETTES).verdict for seed in range(10)]
+    verdicts = [audit(vignettes(seed, cases=600, people=60), **VIGNETTES).verdict for seed in range(6)]
     assert "difference" not in verdicts
-    assert verdicts.count("not identified") >= 9
+    assert verdicts.count("not identified") >= 5
 
 
 def test_without_outcomes_nothing_is_identified():
@@ -75,6 +75,10 @@ def test_without_outcomes_nothing_is_identified():
     found = audit(table, decision="decision", group="group")
     assert found.verdict == "not identified" and "no outcomes" in found.statement
     assert found.outcome is None and found.pairs == ()
+    assert len(found.assumptions) == 1 and "decisions are independent" in found.assumptions[0]
+    table["x"] = np.arange(len(table["group"])) % 7
+    records = audit(table, decision="decision", group="group", features=["x"])
+    assert records.conditional is not None and records.assumptions[0].endswith("is among the features: x")
     assert "not identified" in str(found) and json.dumps(found.to_dict(), allow_nan=False)
 
 

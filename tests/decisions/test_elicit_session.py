@@ -115,7 +115,7 @@ def test_a_finer_precision_goes_on_with_the_same_journal(tmp_path):
         ({"confidence": 0.9}, "confidence 0.95 there and 0.9 here"),
         ({"indifference": 0.01}, "indifference 0.0 there and 0.01 here"),
         ({"posterior": CASES + 0.0 * CASES - 1e-9}, "posterior '"),
-        ({"posterior": None}, "cases 300 there and 0 here"),
+        ({"posterior": None}, "cases 300 there and 0 here, posterior '.{8}[.]{3}' there and None here"),
         ({"about": "Would you operate?"}, "about '' there and 'Would you operate.' here"),
     ],
 )

@@ -136,7 +136,7 @@ class TestCoding:
     @pytest.mark.parametrize(
         ("values", "positive", "message"),
         [
-            (["deny", "approve"], None, "'approve', 'deny'; say with positive= which"),
+            (["deny", "approve"], None, "'approve', 'deny'; say with positive which"),
             (["deny", "approve"], "yes", "positive='yes' does not occur in column 'd'; it holds 'approve', 'deny'"),
             (["deny", "approve", "wait"], "approve", "holds 3 values: 'approve', 'deny', 'wait'; two are needed"),
             ([0, 1, 2], None, "holds 3 values: '0', '1', '2'"),

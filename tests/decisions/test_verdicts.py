@@ -10,7 +10,7 @@ from demonstrably.decisions.auditing import GroupAudit, Measure
 from demonstrably.decisions.conditional import Conditional
 from demonstrably.decisions.crossing import GroupCosts
 from demonstrably.decisions.readings import Evidence
-from demonstrably.decisions.verdicts import holm, pairs_of
+from demonstrably.decisions.verdicts import holm, overall, pairs_of
 
 
 def costs_of(odds, covariance):
@@ -50,8 +50,8 @@ def test_readings_that_disagree_leave_a_pair_open():
     near, far = (costs_of(logit([0.3, other]), 0.01 * np.eye(2)) for other in (0.3, 0.5))
     assert concluded(far, far, -0.2)[0].verdict == "difference"
     open_ones = {
-        "read as one for all": (near, far, 0.0),
-        "read within each group": (far, near, -0.2),
+        "read as one for all, they differ by more than chance": (near, far, 0.0),
+        "more than chance, if the posterior is read within each group": (far, near, -0.2),
         "treated alike": (far, far, -0.005),
         "direction": (far, far, 0.2),
         "no equal records": (far, far, math.nan),
@@ -73,6 +73,17 @@ def test_one_small_p_value_among_many_pairs_is_no_disagreement():
     pairs = pairs_of(Evidence(None, costs, None), groups, None, 0.95)
     assert min(pair.p_values["cost"] for pair in pairs) < 0.05
     assert {pair.verdict for pair in pairs} == {"no difference"}
+    told = [pair.p_values["cost"] < 0.05 for pair in pairs]
+    assert told == ["may be chance among so many pairs" in pair.text for pair in pairs]
+
+
+def test_the_statement_names_some_pairs_and_counts_the_others():
+    none = Measure(math.nan, math.nan, math.nan)
+    odds = logit(np.array([0.1, 0.3, 0.5, 0.7, 0.9]))
+    groups = [GroupAudit(str(index), 100, none, None, (), "") for index in range(5)]
+    pairs = pairs_of(Evidence(None, costs_of(odds, 0.0001 * np.eye(5)), None), groups, None, 0.95)
+    verdict, statement = overall(groups, pairs, "")
+    assert verdict == "difference" and statement.endswith("; and 7 more pairs") and statement.count("costs differ") == 3
 
 
 def test_costs_are_probabilities_apart():

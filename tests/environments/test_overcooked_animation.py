@@ -88,15 +88,12 @@ def test_the_player_brings_all_it_needs_and_nothing_can_break_out(alone: dict[st
 
 
 @pytest.mark.browser
-def test_players_play_in_a_browser(alone: dict[str, Any], tmp_path: Path, chromium: str) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api")
+def test_players_play_in_a_browser(alone: dict[str, Any], tmp_path: Path, browser: Any) -> None:
     page_file = tmp_path / "page.html"
     players = animation_html(alone) + animation_html({**alone, "title": "<b>second</b> & last"})
     page_file.write_text(f"<!doctype html><meta charset=utf-8><title>t</title>{players}", encoding="utf-8")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-        page = browser.new_page(viewport={"width": 360, "height": 800}, color_scheme="dark")
+    with browser.new_context(viewport={"width": 360, "height": 800}, color_scheme="dark") as context:
+        page = context.new_page()
         complaints: list[str] = []
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -116,5 +113,4 @@ def test_players_play_in_a_browser(alone: dict[str, Any], tmp_path: Path, chromi
         assert second.locator(".count").inner_text() == f"Step 0 of {len(ALONE)} · 0 soups served"
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert first.locator("svg.kitchen").bounding_box()["height"] > 200
-        browser.close()
     assert complaints == []

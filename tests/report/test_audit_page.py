@@ -36,6 +36,12 @@ def test_without_outcomes_it_says_what_is_missing() -> None:
     assert "Decisions along the posterior" not in text and "Outcome test" not in text
 
 
+def test_more_than_two_groups_are_compared_in_rows() -> None:
+    found = audit(noisy_groups(2, costs=(0.3,) * 3, shapes=((2, 8), (3, 5), (2, 8))), **KNOWN)
+    text = page(found, "made.csv")
+    assert "Decision rates, group against group" in text and "<thead><tr></tr>" not in text
+
+
 def test_many_groups_are_told_and_few_are_drawn() -> None:
     shapes = ((2, 8), (3, 5)) * 5
     found = audit(noisy_groups(2, rows=6000, costs=(0.3,) * 10, shapes=shapes), **KNOWN)

@@ -25,17 +25,18 @@ class Options:
     outcome: str | None = None
     """The column with what happened, empty where it was not seen."""
     features: tuple[str, ...] = ()
-    """Columns that the decision maker saw; `rest` stands for all that nothing else uses."""
+    """Columns that the decision maker saw; `rest` alone stands for all that nothing else uses, which must
+    not hold what came after the decision."""
     posterior: str | None = None
-    """The column with the probability of the outcome, if it is known."""
+    """The column with the probability of the outcome, if it is known; outcomes are not needed then."""
     score: str | None = None
-    """The column with a score that orders cases by their risk."""
+    """The column with a score that orders cases by their risk; needs --outcome."""
     person: str | None = None
     """The column with who decided. Decisions of one person are not taken as independent."""
     case: str | None = None
     """The column with which case was decided, where several people decide on the same."""
     department: str | None = None
-    """The column with the place, for --bayesian."""
+    """The column with the place (station, branch), for --bayesian."""
     positive: str | None = None
     """The word that stands for decision 1, where the decisions are words."""
     positive_outcome: str | None = None

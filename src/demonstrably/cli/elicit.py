@@ -38,15 +38,16 @@ class Options:
     precision: float = 0.02
     """Half-width of the interval to reach."""
     wrong: float = 0.1
-    """Bound on the chance of a wrong answer; 0 if there is none for certain."""
+    """Bound on the chance of a wrong answer, below 0.5; 0 where no answer can be wrong."""
     indifference: float = 0.0
-    """Within this of the threshold answers may be anything."""
+    """Answers may be anything where the probability is within this of the threshold."""
     confidence: float = 0.95
-    """With this chance the interval holds the relative cost, unless no answer is wrong for certain."""
+    """The chance that the interval holds the relative cost; with --wrong 0 it does for certain."""
     limit: int | None = None
     """Questions at most."""
-    question: str = "Would you decide yes?"
-    """What is asked about every case. Yes must be the right decision where the outcome will come."""
+    question: str | None = None
+    """What is asked about every case; by default whether they would decide what --yes says. Yes must be the right
+    decision where the outcome will come."""
     yes: str = "yes"
     """The decision that is right where the outcome will come, in a word or two."""
     no: str = "no"
@@ -108,13 +109,17 @@ def _session(options: Options, cases: "Cases") -> "ElicitSession":
     from demonstrably.decisions.elicitation import Settings
 
     settings = Settings(options.precision, options.confidence, options.wrong, options.indifference, options.limit)
-    about = f"{options.question} {options.yes}/{options.no}"
+    about = f"{_asked(options)} {options.yes}/{options.no}"
     if options.restart:
         _set_aside(options.journal)
     session = ElicitSession(cases.posterior, settings, journal=options.journal, about=about)
     if session.answered:
         _say(f"going on; answers kept in {options.journal}: {session.answered}; --restart begins anew")
     return session
+
+
+def _asked(options: Options) -> str:
+    return f"Would you decide {options.yes}?" if options.question is None else options.question
 
 
 def _set_aside(journal: Path) -> None:
@@ -142,7 +147,7 @@ def _in_terminal(session: "ElicitSession", cases: "Cases", options: Options) -> 
 def _one_word(session: "ElicitSession", options: Options) -> str:
     """What was typed, an answer or a taking back done."""
     keys = f"y: {options.yes}, n: {options.no}, u: take the last answer back, q: stop"
-    word = _read(f"{options.question} [{keys}] ")
+    word = _read(f"{_asked(options)} [{keys}] ")
     while word not in (*ANSWERS, *UNDO, *STOP):
         word = _read(f"{word!r} is not understood [{keys}] ")
     if word in ANSWERS:
@@ -155,7 +160,7 @@ def _one_word(session: "ElicitSession", options: Options) -> str:
 def _in_browser(session: "ElicitSession", cases: "Cases", options: Options) -> None:
     from demonstrably.cli.elicit_page import Wording, serve
 
-    wording = Wording(options.question, options.yes, options.no, options.show_progress)
+    wording = Wording(_asked(options), options.yes, options.no, options.show_progress)
     try:
         serve(session, cases.facts, wording, options.port, announce=_say)
     except KeyboardInterrupt:

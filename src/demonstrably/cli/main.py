@@ -39,7 +39,11 @@ COMMANDS = {
     ),
     "compare": Command("compare", "say which run is better, by a paired test on shared seeds"),
     "identify": Command("identify", "say what of a reward behavior could reveal, and what would settle the rest"),
-    "audit": Command("audit", "say whether groups meet the same cost in decisions about them, and if that can be told"),
+    "audit": Command(
+        "audit",
+        "say whether groups meet the same cost in decisions about them, and if that can be told",
+        "nothing is written before the end; without --bayesian it takes seconds",
+    ),
     "elicit": Command(
         "elicit",
         "ask a person for few decisions, and say what they weigh against what",

@@ -31,6 +31,8 @@ from demonstrably.decisions.table import Decisions, read_decisions
 from demonstrably.decisions.threshold_test import ThresholdTest, threshold_test
 from demonstrably.decisions.verdicts import overall, pairs_of
 
+NAMED = 12  # features that an assumption names
+
 
 def audit(
     table: Any,
@@ -138,7 +140,7 @@ def _older(data: Decisions, burden: bool, level: float) -> dict[str, Any]:
 def _sampled(data: Decisions, burden: bool, level: float, progress: bool, seed: int) -> tuple[ThresholdTest, ...]:
     """Both threshold tests, the fast one first."""
     if data.outcomes is None:
-        raise ValueError("the threshold tests need outcomes: name their column, or leave bayesian out")
+        raise ValueError("the threshold tests need outcomes: name the outcome's column, or leave bayesian out")
     places = None if data.department is None else data.department.codes
     counts = count(data.decisions, data.outcomes, np.array(names_of(data))[codes_of(data)], places)
     return tuple(
@@ -148,15 +150,17 @@ def _sampled(data: Decisions, burden: bool, level: float, progress: bool, seed: 
 
 
 def _assumptions(data: Decisions, evidence: Evidence) -> tuple[str, ...]:
-    if evidence.posterior is None:
-        return ()
-    told = [f"the posterior is what the decision maker could know: {evidence.posterior.name}"]
-    told.append("their decisions turn at one cost in each group, with noise that is as likely to err either way")
-    if data.seen is not None and not data.seen.complete and evidence.posterior.outcomes is not None:
-        told.append(f"{data.seen.text}; {ALIKE}")
+    told = []
+    if evidence.posterior is not None:
+        told.append(f"the posterior is what the decision maker could know: {evidence.posterior.name}")
+        told.append("their decisions turn at one cost in each group, with noise that is as likely to err either way")
+        if data.seen is not None and not data.seen.complete and evidence.posterior.outcomes is not None:
+            told.append(f"{data.seen.text}; {ALIKE}")
     if data.features.shape[1]:
-        told.append("all that the decision maker saw and that goes with the group is among the features")
-    else:
+        names = data.feature_names
+        listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        told.append(f"all that the decision maker saw and that goes with the group is among the features: {listed}")
+    elif evidence.posterior is not None:
         told.append("they go by this posterior and nothing else; without features that is not checked")
     if data.person is None:
         told.append("decisions are independent of one another; name --person where one person made several")

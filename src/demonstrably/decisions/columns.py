@@ -127,7 +127,7 @@ def binary(column: pa.ChunkedArray, name: str, positive: str | int | float | boo
     if len(read.names) > 2 and (positive is not None or len(known) < len(read.names)):
         raise ValueError(f"column {name!r} holds {len(read.names)} values: {_listed(read.names)}; two are needed")
     if len(known) < len(read.names):
-        raise ValueError(f"column {name!r} holds {_listed(read.names)}; say with {option}= which of them counts as 1")
+        raise ValueError(f"column {name!r} holds {_listed(read.names)}; say with {option} which of them counts as 1")
     value = np.append([float(known[label]) for label in read.names], np.nan)
     return Read(value[read.values.astype(np.int64)])
 

@@ -132,7 +132,7 @@ class LossEstimate:
         if self.point is None:
             return "relative cost of a false positive: none is stated"
         low, high = self.confidence.low, self.confidence.high
-        digits = 3 if high <= low else min(max(3, 1 - math.floor(math.log10(high - low))), 9)  # two of the width
+        digits = _digits(low, high)
         shown = f"{self.point:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
         text = f"relative cost of a false positive: {shown} at {self.confidence.level:.0%}"
         odds = (1.0 - self.point) / self.point if self.point > 0.0 else math.inf
@@ -147,4 +147,10 @@ class LossEstimate:
 
 
 def _range(low: float, high: float) -> str:
-    return f"({low:.3f}, {high:.3f}]"
+    digits = _digits(low, high)
+    return f"({low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _digits(low: float, high: float) -> int:
+    """Decimals that show two digits of the width, three at least."""
+    return 3 if high <= low else min(max(3, 1 - math.floor(math.log10(high - low))), 9)

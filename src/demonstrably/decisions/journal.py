@@ -64,7 +64,13 @@ class Journal:
             raise ValueError(f"{self.path} is no journal of an elicitation: give another file")
         changed = [key for key in settings if key != free and kept.get(key) != settings[key]]
         if changed:
-            told = ", ".join(f"{key} {kept.get(key)!r} there and {settings[key]!r} here" for key in changed)
+            told = ", ".join(f"{key} {_short(kept.get(key))} there and {_short(settings[key])} here" for key in changed)
             raise ValueError(
                 f"{self.path} is the journal of another elicitation ({told}): give another file for this one"
             )
+
+
+def _short(value: Any) -> str:
+    """A value in a message; of a digest the beginning."""
+    text = repr(value)
+    return text if len(text) <= 64 else f"{text[:9]}...{text[-1]}"

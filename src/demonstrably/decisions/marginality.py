@@ -157,11 +157,12 @@ def _share(one: GroupMargin, reference: GroupMargin) -> float | None:
 def _words(
     cost: float, reference: GroupMargin, groups: tuple[GroupMargin, ...], share: tuple[float | None, ...]
 ) -> str:
-    lines = [f"if every group met the same cost, {cost:.3f}, the groups would still differ:"]
+    heading = f"if every group met the same cost, {cost:.3f}, the groups would still differ"
+    lines = [f"{heading} (hits as the posterior has them):"]
     for one in groups:
         lines.append(
-            f"  {one.name}: decided 1 {one.same_decision_rate:.3f} of the time (in fact {one.decision_rate:.3f}), "
-            f"hit rate {_rate(one.same_hit_rate)} (in fact {_rate(one.hit_rate)})"
+            f"  {one.name}: decided 1 {one.same_decision_rate:.3f} of the time (as it was, {one.decision_rate:.3f}), "
+            f"hit rate {_rate(one.same_hit_rate)} (as it was, {_rate(one.hit_rate)})"
         )
     for one, part in zip(groups, share, strict=True):
         if one is reference:

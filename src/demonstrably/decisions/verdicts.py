@@ -13,6 +13,7 @@ from demonstrably.decisions.crossing import GroupCosts, equality_test
 from demonstrably.decisions.readings import NONE, Evidence
 
 OWN, SHARED, RECORDS = "cost", "shared cost", "equal records"
+TOLD = 3  # pairs that the statement names; all are in `pairs`
 
 
 def pairs_of(
@@ -114,13 +115,15 @@ def _concluded(pair: PairAudit, corrected: dict[str, float], level: float) -> Pa
     significant = {name: p_value < 1.0 - level for name, p_value in corrected.items()}
     if pair.p_value < 1.0 - level:
         lower = pair.second if pair.difference.point < 0.0 else pair.first
-        text = f"{costs}: {lower} meets the lower one (p = {pair.p_value:.2g})"
+        text = f"{costs}: {lower} meets the lower one, decided 1 at a smaller chance (p = {pair.p_value:.2g})"
         return replace(pair, verdict="difference", text=text)
     why = _unclear(significant, math.isnan(corrected.get(RECORDS, 1.0)))
     if why:
         return replace(pair, verdict="not identified", text=f"{costs}, {why}")
     most = max(abs(pair.difference.low), abs(pair.difference.high))
-    text = f"no difference found; {costs}, so a difference of up to {most:.3f} is not excluded"
+    alone = pair.p_values[OWN] < 1.0 - level and not significant[OWN]
+    chance = ", which may be chance among so many pairs" if alone else ""
+    text = f"no difference found; {costs}{chance}, so a difference of up to {most:.3f} is not excluded"
     return replace(pair, verdict="no difference", text=text)
 
 
@@ -128,8 +131,12 @@ def _unclear(significant: dict[str, bool], told: bool) -> str:
     """Why the readings of a pair that is not found to differ leave it open, "" where they do not."""
     own, shared = significant[OWN], significant.get(SHARED, significant[OWN])
     if own != shared:
-        which = "within each group" if own else "as one for all"
-        return f"and only if the posterior is read {which}: it depends on what the decision maker knows"
+        first = "more than chance" if own else "which may be chance"
+        other = "they are not shown to differ" if own else "they differ by more than chance"
+        return (
+            f"{first}, if the posterior is read within each group; read as one for all, {other}: it depends on what "
+            "the decision maker knows"
+        )
     if own and told:
         return "but there are no equal records to be compared, which could tell what else decisions go by"
     if own and not significant.get(RECORDS, True):
@@ -145,7 +152,7 @@ def overall(groups: Sequence[GroupAudit], pairs: Sequence[PairAudit], why: str) 
     """The audit's verdict, and why."""
     differing = [pair for pair in pairs if pair.verdict == "difference"]
     if differing:
-        told = "; ".join(f"{pair.first} and {pair.second}: {pair.text}" for pair in differing)
+        told = "; ".join(_listed(differing))
         checked = any(RECORDS in pair.p_values for pair in differing)
         how = "however the data are read" if checked else "if decisions go by this posterior and nothing else"
         return "difference", f"groups meet different costs, {how}. {told}"
@@ -156,8 +163,15 @@ def overall(groups: Sequence[GroupAudit], pairs: Sequence[PairAudit], why: str) 
     if silent or unclear:
         alike = sum(pair.verdict == "no difference" for pair in pairs)
         told = [f"{alike} of {len(pairs)} pairs of groups show no difference"] if alike else []
-        told += [f"{pair.first} and {pair.second}: {pair.text}" for pair in unclear]
+        told += _listed(unclear)
         told += [f"no cost is stated where the model does not fit. {'; '.join(silent)}"] if silent else []
         return "not identified", "; ".join(told)
     most = max(max(abs(pair.difference.low), abs(pair.difference.high)) for pair in pairs)
     return "no difference", f"the costs agree within their error; differences of up to {most:.3f} are not excluded"
+
+
+def _listed(pairs: Sequence[PairAudit]) -> list[str]:
+    """The first pairs in words, and how many more there are."""
+    told = [f"{pair.first} and {pair.second}: {pair.text}" for pair in pairs[:TOLD]]
+    more = len(pairs) - TOLD
+    return told + ([f"and {more} more {'pair' if more == 1 else 'pairs'}"] if more > 0 else [])

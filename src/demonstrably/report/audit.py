@@ -52,10 +52,10 @@ def page(found: Audit, name: str) -> str:
 
 
 def _result(found: Audit) -> list[Markup]:
-    drawn = [blocks.text(VERDICTS[found.verdict], "lead"), blocks.text(found.statement)]
+    drawn = [blocks.text(VERDICTS[found.verdict], "lead"), blocks.text(_sentence(found.statement))]
     stated = [group for group in found.groups if not math.isnan(group.cost.point)]
     if not stated:
-        return [*drawn, blocks.missing("No cost is stated for any group; below is why.")]
+        return [*drawn, blocks.missing("No cost is stated for any group.")]
     every = [value for group in stated for value in (group.cost.low, group.cost.high)]
     scale = scale_of(every, margin=0.08)
     rows = [
@@ -66,7 +66,7 @@ def _result(found: Audit) -> list[Markup]:
     ]
     note = (
         f"The cost of a false positive, where that and the cost of a false negative make 1: decide 1 where the chance "
-        f"of the outcome is at least so much. {found.level:.0%} intervals."
+        f"of the outcome is at least so much. A lower cost is a lower bar for decision 1. {found.level:.0%} intervals."
     )
     return [*drawn, blocks.rows("Relative cost by group", note, axis_cell(scale, "relative cost"), rows)]
 
@@ -87,16 +87,19 @@ def _pairs(found: Audit) -> list[Markup]:
     rows = [
         (
             f"{pair.first} and {pair.second}: {pair.text}",
-            str(pair.difference),
             *(_p_value(pair.p_values.get(test, math.nan)) for test in tests),
             _p_value(pair.p_value),
             pair.verdict,
         )
         for pair in found.pairs
     ]
-    head = ("groups", "difference of costs", *(f"p, {test}" for test in tests), "p, all", "verdict")
-    told = "A difference is stated only where every reading has it: p of all is the largest, corrected for the pairs."
-    numeric = tuple(range(2, 3 + len(tests)))
+    head = ("groups", *(f"p, {test}" for test in tests), "p, all", "verdict")
+    told = (
+        "Costs differ by the second less the first. The posterior is read within each group (p, cost) and as one for "
+        "all (p, shared cost), and decisions are compared between equal records. A difference is stated only where "
+        "every reading has it: p of all is the largest, corrected for the number of pairs."
+    )
+    numeric = tuple(range(1, 2 + len(tests)))
     return [blocks.text(told), blocks.table("Differences", Table(head, rows, numeric, wrap=True)), *records]
 
 
@@ -205,10 +208,16 @@ def _fit(found: Audit) -> list[Markup]:
 
 
 def _shifts(found: Audit) -> list[Markup]:
-    rows = [(shift.text, *(f"{low:.3f} to {high:.3f}" for low, high in shift.costs)) for shift in found.shifts]
-    head = ("if", *(group.name for group in found.groups))
-    title = "Costs, by how different unseen outcomes may be"
-    return [blocks.table(title, Table(head, rows, wrap=True))] if rows else []
+    if not found.shifts:
+        return []
+    by_group = zip(*(shift.costs for shift in found.shifts), strict=True)
+    rows = [
+        (group.name, *(f"{low:.3f} to {high:.3f}" for low, high in costs))
+        for group, costs in zip(found.groups, by_group, strict=True)
+    ]
+    head = ("group", *(f"odds up to {shift.odds:g} times" for shift in found.shifts))
+    costs = blocks.table("Costs, by how different unseen outcomes may be", Table(head, rows, wrap=True))
+    return [costs, _lines("What that means", [shift.text for shift in found.shifts])]
 
 
 def _older(found: Audit) -> list[Markup]:
@@ -242,13 +251,26 @@ def _rates(title: str, test: RateTest) -> list[Markup]:
             text = f"{rate.rate:.3f}"
         rows.append(Row(rate.name, drawing, text, f"{rate.total:,} rows"))
     lines = [line.strip() for line in str(test).splitlines()[1 + len(test.rates) :]]
-    return [blocks.rows(title, " ".join(f"{line}." for line in lines), axis_cell(scale, test.measure), rows)]
+    short = len(lines) <= 2
+    note = " ".join(f"{line}." for line in lines) if short else "Pairs of groups are compared below."
+    drawn = [blocks.rows(title, note, axis_cell(scale, test.measure), rows)]
+    return drawn if short else [*drawn, _lines(f"{test.measure.capitalize()}s, group against group", lines)]
 
 
 def _plain(test: object) -> Markup:
     """A result in its own words, a line a row."""
     first, *others = str(test).splitlines()
-    return blocks.table(first, Table(("",), [(line.strip(),) for line in others], wrap=True))
+    return _lines(_sentence(first, end=""), [line.strip() for line in others])
+
+
+def _lines(title: str, lines: Sequence[str]) -> Markup:
+    """A line a row, without names of columns."""
+    return blocks.table(title, Table((), [(line,) for line in lines], wrap=True))
+
+
+def _sentence(words: str, end: str = ".") -> str:
+    """With a capital letter at its start."""
+    return f"{words[:1].upper()}{words[1:]}{end}"
 
 
 def _number(value: float) -> str:
@@ -262,5 +284,5 @@ def _marginality(found: Audit) -> list[Markup]:
 def _assumed(found: Audit) -> list[Markup]:
     drawn = []
     for title, texts in (("Assumed", found.assumptions), ("Left out", found.notes)):
-        drawn += [blocks.table(title, Table(("",), [(text,) for text in texts], wrap=True))] if texts else []
+        drawn += [_lines(title, texts)] if texts else []
     return drawn

@@ -24,7 +24,7 @@ ENVIRONMENT = Environment(
 class Table:
     """Text in rows; columns with an index in `numeric` are aligned to the right. `note` stands below.
 
-    With `wrap` long text goes on in the next line; else it is cut.
+    With `wrap` long text goes on in the next line; else it is cut. `head` may be empty: rows without names of columns.
     """
 
     head: tuple[str, ...]
