@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
+from demonstrably.decisions import rate_intervals
 from demonstrably.decisions.auditing import GroupAudit, Measure, PairAudit, Verdict
 from demonstrably.decisions.conditional import Conditional
 from demonstrably.decisions.crossing import GroupCosts, equality_test
@@ -31,12 +32,10 @@ def pairs_of(
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values corrected for their number (Holm 1979); NaN stays and does not count."""
-    order = sorted((p_value, index) for index, p_value in enumerate(p_values) if not math.isnan(p_value))
-    corrected, worst = [math.nan] * len(p_values), 0.0
-    for place, (p_value, index) in enumerate(order):
-        worst = max(worst, min(1.0, p_value * (len(order) - place)))
-        corrected[index] = worst
-    return corrected
+    corrected = np.array(p_values, float)
+    known = ~np.isnan(corrected)
+    corrected[known] = rate_intervals.holm(corrected[known])
+    return corrected.tolist()
 
 
 def _pair(
