@@ -11,7 +11,10 @@ from typing import Any
 from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.evaluation.fresh import Conditions, free_seed
 from demonstrably.evaluation.intervals import Score, score_of
+from demonstrably.evaluation.select_run import select_run, selected
+from demonstrably.evaluation.worlds import ArenaWorlds
 from demonstrably.learners.contract import Learner
+from demonstrably.spec import Environment, Spec
 from demonstrably.training.run import Run
 from demonstrably.training.session import Plan, Session
 
@@ -23,16 +26,36 @@ def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def trained(learner: Learner, demos: Demonstrations, plan: Plan, folder: Path) -> Run:
+def trained(
+    learner: Learner, demos: Demonstrations | None, plan: Plan, folder: Path, spec: Spec | None = None
+) -> Run:
     """The run in the folder, trained to its end; gone on with where it was interrupted."""
-    session = Session.open(learner, demos, plan, folder, resume=(folder / "config.json").exists())
+    session = Session.open(
+        learner,
+        demos,
+        plan,
+        folder,
+        worlds=lambda spec, lanes: ArenaWorlds(spec.environment or Environment("none"), spec, lanes),
+        spec=spec,
+        resume=(folder / "config.json").exists(),
+    )
     began = time.monotonic()
     for progress in session.train():
         if session.at_checkpoint(progress.step):
-            losses = ", ".join(f"{value:.2f}" for value in progress.metrics["loss"])
-            say(f"{folder.name} step {progress.step}: loss {losses}; {progress.steps_per_second:.0f} steps/s")
+            shown = progress.metrics.get("episode_return", progress.metrics["loss"])
+            values = ", ".join(f"{value:.2f}" for value in shown)
+            what = "return" if "episode_return" in progress.metrics else "loss"
+            say(f"{folder.name} step {progress.step}: {what} {values}; {progress.steps_per_second:.0f} steps/s")
     say(f"{folder.name}: trained in {time.monotonic() - began:.0f} s")
     return session.run
+
+
+def picked(run: Run, member: int, each: int) -> tuple[int, int]:
+    """The checkpoint that selection finds within one member, by that many rollouts."""
+    select_run(run.path, each, members=[member], restart=True)
+    winner = selected(run)
+    assert winner, "select_run wrote it"
+    return winner
 
 
 def fresh_score(run: Run, arms: list[tuple[int, int]], episodes: int, conditions: Conditions | None = None) -> Score:
@@ -42,6 +65,11 @@ def fresh_score(run: Run, arms: list[tuple[int, int]], episodes: int, conditions
     table = conditions.play(run, arms, range(first, first + episodes))
     conditions.keep(run, [table], "evaluate")
     return score_of(table.drop_columns(["checkpoint"]))  # each member at its own checkpoint
+
+
+def curve(run: Run) -> list[list[float]]:
+    """Update, and each member's mean return of the episodes that ended since the update before."""
+    return [[line["step"], *map(round, line["episode_return"])] for line in run.metrics() if "episode_return" in line]
 
 
 def main(name: str, reproduce: Callable[[Path, Path], dict[str, Any]]) -> None:
@@ -55,15 +83,22 @@ def main(name: str, reproduce: Callable[[Path, Path], dict[str, Any]]) -> None:
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / f"{name}.json").write_text(text + "\n")
     print(text)
+    raise SystemExit(1 if misses(name, found) else 0)
+
+
+def misses(name: str, found: dict[str, Any]) -> list[str]:
+    """What lies outside of its expected range, said on the terminal too."""
     expected = json.loads((HERE / "expected" / f"{name}.json").read_text())
-    misses = [line for key, bounds in expected.items() if (line := _miss(key, found, bounds))]
-    print("\n".join(misses) if misses else "all within the expected range")
-    raise SystemExit(1 if misses else 0)
+    lines = [line for key, bounds in expected.items() if (line := _miss(key, found, bounds))]
+    print("\n".join(lines) if lines else "all within the expected range")
+    return lines
 
 
 def _miss(key: str, found: dict[str, Any], bounds: dict[str, float]) -> str | None:
     value: Any = found
     for part in key.split("."):
+        if part not in value:
+            return f"{key} was not found"
         value = value[part]
     low, high = bounds.get("at_least", float("-inf")), bounds.get("at_most", float("inf"))
     return None if low <= value <= high else f"{key} is {value:.3f}, expected within [{low}, {high}]"

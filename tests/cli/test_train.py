@@ -311,11 +311,12 @@ def test_a_device_that_is_not_there(reach: str, out: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "`demonstrably train` needs a learner first: bc, bc-rnn"),
-        (["--data", "x"], "`demonstrably train` needs a learner first: bc, bc-rnn"),
+        ([], "`demonstrably train` needs a learner first: airl, bc, bc-rnn"),
+        (["--data", "x"], "`demonstrably train` needs a learner first: airl, bc, bc-rnn"),
         (["bcrnn"], "`demonstrably train` knows no 'bcrnn'; did you mean bc-rnn?"),
-        (["bc"], "needs --data PATH, --out PATH"),
+        (["bc"], "needs --out PATH"),
         (["bc", "--data", "x"], "needs --out PATH"),
+        (["bc", "--out", "x"], "give a file of them with --data FILE"),
         (["bc", "--out", "x", "--data", "nowhere.hdf5"], "nowhere.hdf5: no such file"),
         (["bc-rnn", "--out", "x", "--data", "y", "--window", "0"], "window 0: give at least 1 step"),
         (["bc", "--out", "x", "--data", "y", "--preset"], "--preset"),

@@ -14,13 +14,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from demonstrably.data.batches import Batch
+from demonstrably.data.batches import Batch, Experience, ExperienceBatch, TransitionBatch, Transitions
 from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.learners import LEARNERS
+from demonstrably.learners.airl import AIRL
 from demonstrably.learners.bc import BC
 from demonstrably.learners.bc_rnn import BCRNN
 from demonstrably.learners.contract import Carry, Learner, Policy, State
+from demonstrably.learners.gail import GAIL
 from demonstrably.learners.iq_learn import IQLearn
+from demonstrably.learners.sac import SAC
+from demonstrably.learners.soft_q import SoftQ
+from demonstrably.learners.sqil import SQIL
+from demonstrably.learners.value_dice import ValueDICE
 from demonstrably.nets import random as numbers
 from demonstrably.nets import transformer
 from demonstrably.nets.divergences import JensenShannon
@@ -31,7 +37,7 @@ from demonstrably.nets.transformer import Transformer
 from demonstrably.nets.vision import SmallCNN
 from demonstrably.spec import Continuous
 from demonstrably.training import checkpoints
-from demonstrably.training.feeds import OfflineFeed
+from demonstrably.training.feeds import Feed, OfflineFeed
 from demonstrably.training.loop import train
 
 MEMBERS, SEED = 3, 40
@@ -53,12 +59,14 @@ def continuous() -> Demonstrations:
     actions = np.tanh(x @ np.array([[1.0, 0.5], [-1, 0], [0, 1], [0, 0]])) * [0.9, 45] + [0, 50]
     observations = {"state": np.c_[x[:, :3], np.ones(len(x))], "goal": x[:, 3:]}
     action = Continuous((-1.0, 0.0), (1.0, 100.0))
-    return Demonstrations.from_arrays(observations, actions.astype(np.float32), lengths=LENGTHS, action=action)
+    actions = actions.astype(np.float32)
+    return Demonstrations.from_arrays(observations, actions, x[:, 0], lengths=LENGTHS, action=action)
 
 
 @cache
 def discrete() -> Demonstrations:
-    return Demonstrations.from_arrays({"state": states()}, states()[:, :3].argmax(1), lengths=LENGTHS)
+    x = states()
+    return Demonstrations.from_arrays({"state": x}, x[:, :3].argmax(1), x[:, 0], lengths=LENGTHS)
 
 
 @cache
@@ -70,7 +78,7 @@ def pictures() -> Demonstrations:
     near = np.clip(light + noise[0], 0, 255).astype(np.uint8)
     observations = {"near": near, "far": noise[1, :, :8, :10, :1].astype(np.uint8), "state": x[:, 1:]}
     actions = np.tanh(x[:, :2]).astype(np.float32)
-    return Demonstrations.from_arrays(observations, actions, lengths=LENGTHS)
+    return Demonstrations.from_arrays(observations, actions, x[:, 0], lengths=LENGTHS)
 
 
 # --- the table ---
@@ -78,18 +86,28 @@ def pictures() -> Demonstrations:
 
 @dataclass(frozen=True)
 class Case:
-    """A learner in a small setting, the problem it learns, and how far rounding may lead two equal runs apart."""
+    """A learner in a small setting, the problem it learns, and how far rounding may lead two equal runs apart.
+
+    The loss of a learner that bootstraps `chases` a moving target, and need not fall.
+    """
 
     learner: Learner
     problem: Callable[[], Demonstrations]
     tolerance: float = 1e-5
+    chases: bool = False
 
 
 PLAIN = BC(learning_rate=3e-3, batch_size=16, body=MLP((16,)), vision=SmallCNN((4, 8), 8))
 RNN = BCRNN(learning_rate=3e-3, batch_size=8, window=4, body=LSTM(12, 2), vision=SmallCNN((4, 8), 8))
 GPT = replace(RNN, body=Transformer(layers=1, heads=2, width=16, dropout=0.2))
-IQ = IQLearn(learning_rate=3e-3, batch_size=16, temperature=0.1, body=MLP((16,)))
+SOFT = SoftQ(learning_rate=3e-3, batch_size=16, body=MLP((16,)), vision=SmallCNN((4, 8), 8))
+ACTS = SAC(learning_rate=3e-3, batch_size=16, body=MLP((16,)), vision=SmallCNN((4, 8), 8, crop=1.0))
+DICE = ValueDICE(learning_rate=3e-3, batch_size=16, body=MLP((16,)), vision=SmallCNN((4, 8), 8, crop=1.0))
+IQ = IQLearn(batch_size=16, generator=replace(SOFT, target_rate=None, average=0.9, normalize=True))
+SMALL = {"learning_rate": 3e-3, "batch_size": 16, "body": MLP((16,)), "vision": SmallCNN((4, 8), 8, crop=1.0)}
 CASES = {
+    "airl": Case(AIRL(replace(ACTS, temperature=0.1), **SMALL), continuous, 1e-4, chases=True),
+    "airl state-only discrete": Case(AIRL(SOFT, state_only=True, gradient_penalty=0.0, **SMALL), discrete, chases=True),
     "bc deterministic": Case(replace(PLAIN, head=Deterministic(1.0, 0.5)), continuous),
     "bc tanh-gaussian": Case(replace(PLAIN, head=TanhGaussian()), continuous),
     "bc gaussian-mixture": Case(replace(PLAIN, head=GaussianMixture(3)), continuous),
@@ -105,8 +123,22 @@ CASES = {
     "bc-rnn transformer": Case(GPT, continuous),
     "bc-rnn transformer discrete": Case(replace(GPT, weight_decay=(0.0, 0.1, 0.2)), discrete),
     "bc-rnn transformer pictures": Case(GPT, pictures),
+    "gail": Case(GAIL(ACTS, **SMALL), continuous, 1e-4, chases=True),
+    "gail discrete": Case(GAIL(SOFT, **SMALL), discrete, 1e-4, chases=True),
+    "gail one-signed": Case(GAIL(SOFT, form="positive", absorbing=False, **SMALL), discrete, 1e-4, chases=True),
     "iq-learn": Case(IQ, discrete),
-    "iq-learn initial": Case(replace(IQ, value="initial", average=0.0, divergence=JensenShannon()), discrete),
+    "iq-learn initial": Case(replace(IQ, value="initial", generator=SOFT, divergence=JensenShannon()), discrete),
+    "iq-learn continuous": Case(replace(IQ, generator=ACTS), continuous, 1e-4),
+    "iq-learn online": Case(replace(IQ, online=True, generator=ACTS, bounded=1.0, penalty=0.5), continuous, 1e-4),
+    "iq-learn online discrete": Case(replace(IQ, online=True), discrete),
+    "sac": Case(ACTS, continuous, 1e-4, chases=True),
+    "sac pictures": Case(replace(ACTS, temperature=0.1, critics=1), pictures, 1e-4, chases=True),
+    "soft-q": Case(SOFT, discrete, chases=True),
+    "sqil": Case(SQIL(ACTS, batch_size=16), continuous, 1e-4, chases=True),
+    "sqil discrete": Case(SQIL(SOFT, batch_size=16, absorbing=False), discrete, chases=True),
+    "value-dice": Case(DICE, continuous, 1e-4, chases=True),
+    "value-dice online": Case(replace(DICE, online=True, initial="first"), continuous, 1e-4, chases=True),
+    "value-dice pictures": Case(replace(DICE, absorbing=False), pictures, 1e-4, chases=True),
 }
 cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -123,12 +155,27 @@ def begun(case: Case, learner: Learner | None = None, *, members: int = MEMBERS,
     return learner.init(spec, members=members, seed=seed, device="cpu")
 
 
-def feed_of(case: Case) -> OfflineFeed:
-    demos = case.problem()
-    return OfflineFeed(demos, demos.keys(), case.learner.reads(), "cpu")
+class Lived(Feed):
+    """For a learner with experience of its own: recorded steps stand in for it, in another order than those shown."""
+
+    def __init__(self, shown: OfflineFeed, reads: Experience):
+        self.shown, self.reads = shown, reads
+        self.observations, self.actions = shown.observations, shown.actions
+
+    def batch(self, state: State) -> ExperienceBatch:
+        own, shown = self.shown.batch(replace(state, keys=numbers.fork(state.keys, 99))), self.shown.batch(state)
+        assert isinstance(own, TransitionBatch) and isinstance(shown, TransitionBatch)
+        return ExperienceBatch(replace(own, first={}), shown if self.reads.demonstrations else None)
 
 
-def run(learner: Learner, feed: OfflineFeed, state: State, steps: int) -> Tensor:
+def feed_of(case: Case, device: str = "cpu") -> Feed:
+    demos, reads = case.problem(), case.learner.reads()
+    if isinstance(reads, Experience):
+        return Lived(OfflineFeed(demos, demos.keys(), Transitions(reads.batch_size), device), reads)
+    return OfflineFeed(demos, demos.keys(), reads, device)
+
+
+def run(learner: Learner, feed: Feed, state: State, steps: int) -> Tensor:
     """That many updates; their losses (steps, M)."""
     return torch.stack([learner.step(state, feed.batch(state))["loss"] for _ in range(steps)])
 
@@ -164,7 +211,16 @@ def single(learner: Learner, member: int) -> Learner:
     fields = {field.name: vars(learner)[field.name] for field in dataclasses.fields(learner)}
     own = ("learning_rate", "weight_decay")
     chosen = {n: v[member] for n, v in fields.items() if n in own and isinstance(v, tuple)}
-    return replace(learner, **chosen)
+    inner = {n: single(v, member) for n, v in fields.items() if isinstance(v, Learner)}
+    return replace(learner, **chosen, **inner)
+
+
+def paced(learner: Learner, rates: tuple[float, ...]) -> Learner:
+    """The learner with a learning rate for each member, that of a generator inside it too."""
+    fields = {field.name: vars(learner)[field.name] for field in dataclasses.fields(learner)}
+    inner = {n: paced(v, rates) for n, v in fields.items() if isinstance(v, Learner)}
+    own = {"learning_rate": rates} if "learning_rate" in fields else {}
+    return replace(learner, **own, **inner)
 
 
 def assert_members_equal_single_runs(case: Case, learner: Learner, steps: int = 20) -> None:
@@ -186,6 +242,8 @@ def assert_members_equal_single_runs(case: Case, learner: Learner, steps: int = 
 
 @cases
 def test_the_loss_falls(case: Case) -> None:
+    if case.chases:
+        return
     losses = run(case.learner, feed_of(case), begun(case), 60)
     assert (losses[-20:].mean(0) < losses[:20].mean(0) - 0.05 * losses[:20].mean(0).abs()).all()
 
@@ -208,7 +266,7 @@ def test_members_equal_single_runs(case: Case) -> None:
 
 @cases
 def test_learning_rates_of_members_equal_single_runs(case: Case) -> None:
-    assert_members_equal_single_runs(case, replace(case.learner, learning_rate=(1e-3, 0.0, 1e-2)), steps=10)
+    assert_members_equal_single_runs(case, paced(case.learner, (1e-3, 0.0, 1e-2)), steps=10)
 
 
 @cases
@@ -216,7 +274,7 @@ def test_members_differ(case: Case) -> None:
     state = begun(case)
     losses = run(case.learner, feed_of(case), state, 2)
     assert len(set(losses[1].tolist())) == MEMBERS
-    trained = [p for network in state.networks.values() for p in network.parameters()]
+    trained = [p for p in state.weights().values() if len(p) == MEMBERS]
     assert any((p[0] != p[1]).any() for p in trained)
 
 
@@ -252,7 +310,10 @@ def test_a_step_leaves_its_batch_alone(case: Case) -> None:
 def of_batch(batch: Batch) -> dict[str, Tensor]:
     parts = {}
     for name, value in vars(batch).items():
-        parts |= {f"{name} {key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
+        if isinstance(value, TransitionBatch):
+            parts |= {f"{name} {key}": one for key, one in of_batch(value).items()}
+        elif value is not None:
+            parts |= {f"{name} {key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
     return parts
 
 
@@ -376,15 +437,16 @@ def test_what_is_taken_stays_as_the_training_goes_on(case: Case) -> None:
 
 @cases
 def test_hyperparameters_are_frozen(case: Case) -> None:
+    name = dataclasses.fields(case.learner)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
-        case.learner.batch_size = 3  # pyright: ignore
+        setattr(case.learner, name, 3)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="updates are captured on CUDA, and there is none")
 @cases
 def test_captured_updates_equal_eager_ones(case: Case) -> None:
     demos, steps = case.problem(), 12
-    feed = OfflineFeed(demos, demos.keys(), case.learner.reads(), "cuda")
+    feed = feed_of(case, "cuda")
     eager, captured = (
         case.learner.init(demos.spec(), members=MEMBERS, seed=SEED, device="cuda") for _ in range(2)
     )

@@ -299,7 +299,7 @@ def test_weights_that_the_last_update_broke_are_not_saved(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(train(file, tmp_path / "run", "--steps", "1", "--learning-rate", "1e38")) == 2
-    assert "weights are not finite after step 1: body.layers.0.weight" in one_line(capsys)
+    assert "weights are not finite after step 1: actor/body.layers.0.weight" in one_line(capsys)
     assert Run(tmp_path / "run").checkpoints == []
 
 

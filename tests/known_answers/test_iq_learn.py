@@ -9,7 +9,17 @@ import pytest
 import torch
 
 from demonstrably.data.demonstrations import Demonstrations
-from demonstrably.learners.iq_learn import IQLearn, implied_reward, inverse_loss, soft_value, value_of_steps
+from demonstrably.learners.iq_learn import (
+    Ends,
+    IQLearn,
+    absorbing_value,
+    held_within,
+    implied_reward,
+    inverse_loss,
+    reward_penalty,
+    value_of_steps,
+)
+from demonstrably.learners.soft_q import SoftQ, soft_value
 from demonstrably.nets.divergences import ChiSquare, Divergence, Hellinger, JensenShannon, KullbackLeibler
 from demonstrably.nets.mlp import MLP
 from demonstrably.training.feeds import OfflineFeed
@@ -23,11 +33,28 @@ def test_soft_value_by_hand() -> None:
 
 
 def test_the_objective_by_hand() -> None:
-    chosen, value, following = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.5, 2.5]]), torch.tensor([[1.0, 0.0]])
+    chosen, value = torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[1.5, 2.5]]])
+    following = torch.tensor([[[1.0, 0.0]]])
     reward = implied_reward(chosen, following, 0.9)  # 0.1 and, at the end of the task, 2
     spent = value_of_steps(value, following, 0.9)  # 0.6 and 2.5
     # phi(x) = x - x^2 / 2: 0.095 and 0; what is spent less what is earned: 0.505 and 2.5.
-    assert inverse_loss(reward, spent, ChiSquare(0.5)).tolist() == pytest.approx([(0.505 + 2.5) / 2])
+    assert inverse_loss(reward, spent, ChiSquare(0.5)).item() == pytest.approx((0.505 + 2.5) / 2)
+    assert reward_penalty(reward, 0.5).item() == pytest.approx((0.01 + 4) / 4)
+
+
+def test_after_the_end_the_value_is_the_absorbing_states() -> None:
+    following, over = torch.tensor([[[5.0, 150.0, 0.0]]]), torch.tensor([[False, False, True]])
+    for shares, value in (((0.0, 0.1), -100.0), ((0.1, 0.0), 100.0), ((0.1, 0.1), 0.0), ((0.3, 0.1), 50.0)):
+        absorbing = absorbing_value(torch.tensor([shares]), 100.0)
+        assert held_within(following, over, absorbing, 100.0)[0, 0].tolist() == pytest.approx([5.0, 100.0, value])
+
+
+def test_the_shares_of_ends_are_followed() -> None:
+    ends, step = Ends(1), torch.zeros((), dtype=torch.int64)
+    over = torch.tensor([[True, False, False, False, True, True, False, False]])
+    for i in range(50):
+        ends.see(over, 4, step + i)
+    assert ends.shares[0].tolist() == pytest.approx([0.25, 0.5], abs=1e-3)
 
 
 def chi_square(t: np.ndarray) -> np.ndarray:
@@ -78,9 +105,10 @@ def chain(terminated: bool, last: bool = True) -> Demonstrations:
     return replace(demos, table=demos.table.set_column(column, "final_observation", [[False] * 5]))
 
 
-@pytest.mark.parametrize("value", ["expert", "initial"])
+@pytest.mark.parametrize("value", ["steps", "initial"])
 def test_the_demonstrators_actions_are_worth_most(value: str) -> None:
-    learner = IQLearn(learning_rate=1e-2, batch_size=32, temperature=0.1, value=value, body=MLP((16,)), normalize=False)
+    generator = SoftQ(learning_rate=1e-2, temperature=0.1, target_rate=None, average=0.999, body=MLP((16,)))
+    learner = IQLearn(batch_size=32, value=value, generator=generator)
     demos = chain(terminated=True)
     state = learner.init(demos.spec(), members=2, seed=0, device="cpu")
     feed = OfflineFeed(demos, ("flat",), learner.reads(), "cpu")
@@ -94,7 +122,7 @@ def test_the_demonstrators_actions_are_worth_most(value: str) -> None:
 
 
 def test_a_time_out_is_bootstrapped_and_a_death_is_not() -> None:
-    learner = IQLearn(batch_size=4, body=MLP((4,)))
+    learner = IQLearn(batch_size=4)
     for terminated in (False, True):
         demos = chain(terminated)
         feed = OfflineFeed(demos, ("flat",), learner.reads(), "cpu")
@@ -106,20 +134,20 @@ def test_a_time_out_is_bootstrapped_and_a_death_is_not() -> None:
 
 
 def test_a_step_without_what_followed_is_left_out() -> None:
-    learner = IQLearn(batch_size=4, body=MLP((4,)))
+    learner = IQLearn(batch_size=4)
     ((count, _),) = OfflineFeed(chain(False, last=False), ("flat",), learner.reads(), "cpu").once(1, 100)
     assert count == 10
     ((count, _),) = OfflineFeed(chain(True, last=False), ("flat",), learner.reads(), "cpu").once(1, 100)
     assert count == 15  # nothing followed: the task was over
 
 
-def test_continuous_actions_are_refused() -> None:
+def test_actions_that_the_generator_does_not_have_are_refused() -> None:
     demos = Demonstrations.from_arrays(np.zeros((4, 2), np.float32), np.zeros((3, 1), np.float32), lengths=[3])
     with pytest.raises(ValueError, match="discrete"):
-        IQLearn().init(demos.spec(), members=1, seed=0, device="cpu")
+        IQLearn(generator=SoftQ()).init(demos.spec(), members=1, seed=0, device="cpu")
 
 
-@pytest.mark.parametrize("wrong", [{"discount": 1.0}, {"temperature": 0.0}])
+@pytest.mark.parametrize("wrong", [{"penalty": 0.0}, {"bounded": -1.0}])
 def test_wrong_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         IQLearn(**wrong)

@@ -147,3 +147,63 @@ def test_one_value_or_one_a_member() -> None:
 def test_values_that_cannot_train_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Adam(Net(), **({"learning_rate": 0.1} | settings), members=MEMBERS)
+
+
+# --- several copies a member, such as twin critics ---
+
+COPIES = 2
+
+
+class Twins(nn.Module):
+    """Two copies of every row a member, member by member, and a number a member."""
+
+    def __init__(self):
+        super().__init__()
+        draws = torch.Generator().manual_seed(0)
+        self.weight = nn.Parameter(torch.randn(MEMBERS * COPIES, 4, generator=draws))
+        self.shared = nn.Parameter(torch.randn(MEMBERS, 1, generator=draws))
+
+    def loss(self) -> Tensor:
+        """(M,)."""
+        own = (self.weight - 1).square().sum(1).view(MEMBERS, COPIES).sum(1)
+        return own + (self.shared - 1).square().sum(1)
+
+
+def moved(rate, decay=0.0, clip: float | None = None, scale: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+    """How far the rows go in three updates: the copies (M, 2), and the number of a member (M,)."""
+    net, before = Twins(), Twins()
+    adam = Adam(net, rate, members=MEMBERS, weight_decay=decay, gradient_clip=clip)
+    for _ in range(3):
+        adam.step(net.loss() * scale)
+    weight = (net.weight - before.weight).norm(dim=1).view(MEMBERS, COPIES)
+    return weight.detach(), (net.shared - before.shared).abs().squeeze(1).detach()
+
+
+def test_rates_of_members_are_those_of_all_their_copies() -> None:
+    weight, shared = moved((0.0, 0.01, 0.1))
+    assert (weight[0] == 0).all() and shared[0] == 0
+    for member, rate in ((1, 0.01), (2, 0.1)):
+        all_weight, all_shared = moved(rate)
+        torch.testing.assert_close(weight[member], all_weight[member])
+        torch.testing.assert_close(shared[member], all_shared[member])
+
+
+def test_decays_of_members_are_those_of_all_their_copies() -> None:
+    weight, shared = moved(0.01, (0.0, 5.0, 0.0))
+    plain, alone = moved(0.01)
+    torch.testing.assert_close(weight[[0, 2]], plain[[0, 2]])
+    torch.testing.assert_close(shared[[0, 2]], alone[[0, 2]])
+    assert (weight[1] != plain[1]).all() and shared[1] != alone[1]
+
+
+def test_the_limit_is_of_all_copies_of_a_member_together() -> None:
+    net = Twins()
+    Adam(net, 0.0, members=MEMBERS, gradient_clip=1.0).step(net.loss() * torch.tensor([1e-3, 1.0, 1e6]))
+    assert net.weight.grad is not None and net.shared.grad is not None
+    squares = net.weight.grad.square().sum(1).view(MEMBERS, COPIES).sum(1) + net.shared.grad.square().sum(1)
+    assert squares[0].sqrt() < 0.1
+    torch.testing.assert_close(squares[1:].sqrt(), torch.ones(2), rtol=1e-4, atol=0)
+    plain = Twins()
+    (plain.loss() * 1e-3).sum().backward()
+    assert plain.weight.grad is not None
+    torch.testing.assert_close(net.weight.grad[:COPIES], plain.weight.grad[:COPIES])

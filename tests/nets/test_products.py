@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from demonstrably.nets import products
-from demonstrably.nets.products import Affine, add_matmul, affine, matmul
+from demonstrably.nets.products import Affine, add_matmul, affine, matmul, perceptron
 
 # (M, N, K, P): one row, odd sizes, a vector of outputs, more members, and the shapes of the presets.
 SHAPES = [
@@ -168,3 +168,92 @@ def test_other_types_go_to_torch() -> None:
             result = matmul(a.to(dtype), b.to(dtype))
             assert result.dtype == dtype
             assert torch.equal(result, torch.bmm(a.to(dtype), b.to(dtype)))
+
+
+# Shapes of x, and of bias and weight of two layers.
+NETWORK = ((3, 20, 30), (3, 1, 40), (3, 30, 40), (3, 1, 10), (3, 40, 10))
+
+
+def network(rectified: int, *tensors: Tensor) -> Tensor:
+    x, *parameters = tensors
+    return perceptron(x, list(zip(parameters[::2], parameters[1::2], strict=True)), rectified=rectified)
+
+
+def plain(rectified: int, x: Tensor, first: Tensor, one: Tensor, second: Tensor, two: Tensor) -> Tensor:
+    y = torch.baddbmm(second, torch.relu(torch.baddbmm(first, x, one)), two)
+    return torch.relu(y) if rectified == 2 else y
+
+
+def leaves(needs: tuple[int, ...] = (1, 1, 1, 1, 1), members: int = 3) -> list[Tensor]:
+    values = [drawn(*shape, seed=i)[:members].clone() for i, shape in enumerate(NETWORK)]
+    return [value.requires_grad_(bool(need)) for value, need in zip(values, needs, strict=True)]
+
+
+@pytest.mark.parametrize("rectified", [1, 2])
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("needs", [(1, 1, 1, 1, 1), (0, 1, 1, 1, 1), (1, 0, 0, 0, 0), (0, 1, 0, 0, 1)])
+def test_a_perceptron_equals_one_of_torch(rectified: int, members: int, needs: tuple[int, ...]) -> None:
+    ours, theirs = leaves(needs, members), leaves(needs, members)
+    with torch.no_grad():
+        torch.testing.assert_close(network(rectified, *ours), plain(rectified, *theirs), rtol=1e-4, atol=1e-4)
+    given = drawn(members, 20, 10, seed=9)
+    kept = given.clone()
+    network(rectified, *ours).backward(given)
+    plain(rectified, *theirs).backward(given)
+    assert torch.equal(given, kept)
+    for mine, other, need in zip(ours, theirs, needs, strict=True):
+        assert (mine.grad is None) == (other.grad is None) == (not need)
+        if need:
+            torch.testing.assert_close(mine.grad, other.grad, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("rectified", [1, 2])
+def test_gradients_of_a_perceptron_in_float64(rectified: int) -> None:
+    shapes = ((2, 4, 3), (2, 1, 5), (2, 3, 5), (2, 1, 2), (2, 5, 2))
+    values = [drawn(*shape, seed=i).double().requires_grad_() for i, shape in enumerate(shapes)]
+    assert torch.autograd.gradcheck(lambda *tensors: network(rectified, *tensors), values)
+    assert torch.autograd.gradgradcheck(lambda *tensors: network(rectified, *tensors), values)
+
+
+@pytest.mark.parametrize("rectified", [1, 2])
+def test_a_perceptrons_gradient_can_be_differentiated_again(rectified: int) -> None:
+    found = []
+    for forward in (network, plain):
+        tensors = leaves()
+        loss = forward(rectified, *tensors).square().mean()
+        inner = torch.autograd.grad(loss, [tensors[0], tensors[2]], create_graph=True)
+        (inner[0].square().sum() + inner[1].square().sum()).backward()
+        found.append([tensor.grad for tensor in tensors])
+    for mine, other in zip(*found, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-3)
+
+
+def test_a_perceptron_keeps_what_is_not_a_number() -> None:
+    tensors = leaves((0, 0, 0, 0, 0))
+    tensors[0][1, 2, 3] = float("nan")
+    lost = network(2, *tensors).isnan()
+    assert lost[1, 2].all() and lost.sum() == lost[1, 2].sum()
+
+
+@pytest.mark.parametrize("small", [1, 10_000])
+def test_a_perceptron_under_autocast(monkeypatch: pytest.MonkeyPatch, small: int) -> None:
+    """With the second size one layer goes to the fast kernel and one does not, so that their types differ."""
+    monkeypatch.setattr(products, "SMALL", small)
+    ours, exact = leaves(), leaves()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = network(1, *ours)
+    y.float().square().mean().backward()
+    plain(1, *exact).square().mean().backward()
+    for mine, other in zip(ours, exact, strict=True):
+        assert mine.grad.dtype == torch.float32
+        assert 0 < (mine.grad - other.grad).norm() < 0.03 * other.grad.norm()
+
+
+def test_stacks_of_products_with_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "SMALL", 1 << 20)
+    column, row, bias = drawn(2, 100, 1), drawn(2, 1, 100, seed=1), drawn(2, 1, 1, seed=2)
+    wide = drawn(2, 100, 100, seed=3)
+    with torch.no_grad():
+        assert_close(matmul(wide, column), wide, column)
+        assert_close(matmul(column, row), column, row)
+        assert_close(add_matmul(bias, wide, column), wide, column, bias)

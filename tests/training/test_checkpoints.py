@@ -128,7 +128,7 @@ def test_a_missing_or_extra_tensor_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"learner": "iql"}, "learner 'iql' is not one of bc, bc-rnn, iq-learn: a newer version's run"),
+        ({"learner": "iql"}, "learner 'iql' is not one of airl, bc, "),
         ({"fields": {"expectile": 0.7}}, "BC has no field expectile: was it saved by another version"),
         ({"fields": {"body": "lstm(hidden=4)"}}, "body 'lstm"),
     ],

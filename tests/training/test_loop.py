@@ -106,7 +106,7 @@ def test_a_loss_that_is_not_finite_names_step_and_member() -> None:
 def test_the_parameter_is_named_too() -> None:
     run = counted(Counting(bad_loss_at=6, bad_weight_at=5), 10, (4,))
     next(run)
-    with pytest.raises(FloatingPointError, match="is nan at step 6; not finite by now: slope. Try"):
+    with pytest.raises(FloatingPointError, match="is nan at step 6; not finite by now: actor/slope. Try"):
         next(run)
 
 
@@ -114,7 +114,7 @@ def test_weights_that_the_last_update_broke_do_not_pass() -> None:
     """The loss of that update was still finite, and a checkpoint would hold the weights."""
     run = counted(Counting(bad_weight_at=8), 10, (4,))
     next(run)
-    with pytest.raises(FloatingPointError, match="weights are not finite after step 8: slope. Try"):
+    with pytest.raises(FloatingPointError, match="weights are not finite after step 8: actor/slope. Try"):
         next(run)
 
 
@@ -164,3 +164,28 @@ def test_the_validation_loss_records_no_gradient() -> None:
     found = validation_loss(learner, feed, state)
     assert isinstance(found, np.ndarray) and found.shape == (1,)
     assert all(p.grad is None for p in state.networks["actor"].parameters())
+
+
+@dataclass(frozen=True)
+class Composed(Counting):
+    """Keeps what it trains in a part."""
+
+    def init(self, spec, *, members: int, seed: int, device) -> State:
+        return State.around(super().init(spec, members=members, seed=seed, device=device), {}, {})
+
+    def step(self, state: State, batch) -> Metrics:
+        state.step += 1
+        return super().step(state.parts["generator"], batch)
+
+
+def test_weights_of_parts_are_looked_at_too() -> None:
+    state = Composed().init(None, members=2, seed=0, device="cpu")
+    assert list(state.updated()) == ["generator/actor"] and list(state.parts["generator"].updated()) == ["actor"]
+    run = counted(Composed(bad_weight_at=8), 10, (4,))
+    next(run)
+    with pytest.raises(FloatingPointError, match="not finite after step 8: generator/actor/slope. Try"):
+        next(run)
+    run = counted(Composed(bad_loss_at=6, bad_weight_at=5), 10, (4,))
+    next(run)
+    with pytest.raises(FloatingPointError, match="is nan at step 6; not finite by now: generator/actor/slope. Try"):
+        next(run)

@@ -38,6 +38,7 @@ COMMANDS = {
         "the rollouts done are kept; the same command goes on from there",
     ),
     "compare": Command("compare", "say which run is better, by a paired test on shared seeds"),
+    "reward": Command("reward", "score recorded episodes by the reward that a run learned, and say how true it is"),
     "identify": Command("identify", "say what of a reward behavior could reveal, and what would settle the rest"),
     "audit": Command(
         "audit",

@@ -4,24 +4,24 @@ from typing import Any
 
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from demonstrably.learners.contract import Learner
 from demonstrably.training.fields import from_text, parts_of, text_name, to_text
 
 AUTO = "auto"  # stands for None: the learner chooses
 
 
-def registry() -> ConstructorRegistry:
-    """Teaches tyro that a field whose type is a dataclass, or several, is one word on the command line."""
+def registry(*whole: type) -> ConstructorRegistry:
+    """Teaches tyro that a field whose type is a dataclass, or several, is one word on the command line.
+
+    The fields of the `whole` ones, and of those of the command line itself, are flags of their own.
+    """
     rules = ConstructorRegistry()
-    rules.primitive_rule(_part)
+    rules.primitive_rule(lambda info: _part(info, whole))
     return rules
 
 
-def _part(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+def _part(info: PrimitiveTypeInfo, whole: tuple[type, ...]) -> PrimitiveConstructorSpec[Any] | None:
     kinds = parts_of(info.type)
-    if not kinds or any(kind.__module__.startswith("demonstrably.cli") for kind in kinds):
-        return None
-    if any(issubclass(kind, Learner) for kind in kinds):
+    if not kinds or any(kind in whole or kind.__module__.startswith("demonstrably.cli") for kind in kinds):
         return None
     names = " | ".join(text_name(kind) for kind in kinds)
     return PrimitiveConstructorSpec(

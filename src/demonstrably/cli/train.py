@@ -4,7 +4,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,13 +15,20 @@ import tyro
 from demonstrably.cli import parse, suggest
 from demonstrably.cli.parts import registry
 from demonstrably.cli.progress import Bar
+from demonstrably.data.batches import Experience
 from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.data.findings import inspect
 from demonstrably.data.formats import load
 from demonstrably.learners import LEARNERS
 from demonstrably.learners.contract import Learner
-from demonstrably.spec import Environment
+from demonstrably.spec import Environment, Spec
+from demonstrably.training.online import Collection
+from demonstrably.training.rewards import Reward
+from demonstrably.training.run import Run
 from demonstrably.training.session import Plan, Session
+from demonstrably.training.worlds import Worlds
+
+SHOWN = {"loss": "loss", "episode_return": "return of its own episodes"}  # beside the bar
 
 # What plays episodes is imported where it is needed: without it the first step comes a second earlier.
 
@@ -30,10 +37,10 @@ from demonstrably.training.session import Plan, Session
 class Options:
     """What every learner's training takes; the learner's own hyperparameters stand beside it."""
 
-    data: Path
-    """File of demonstrations."""
     out: Path
     """Run folder to make."""
+    data: Path | None = None
+    """File of demonstrations. A learner from its own experience alone may go without, and then needs `env`."""
     steps: int = 10_000
     """Updates of each member."""
     members: int = 1
@@ -45,6 +52,8 @@ class Options:
     """Which episodes: a mask's name, or a condition such as "quality == 'expert' and length > 100"."""
     episodes: int | None = None
     """Only the first so many of them."""
+    subsample: int = 1
+    """Of each episode only every so many-th step, from a place drawn by the seed."""
     validation: float = 0.1
     """Share of the episodes held out for the validation loss."""
     stratify: str | None = None
@@ -54,13 +63,19 @@ class Options:
     log_every: int = 100
     """Steps between lines of metrics."""
     env: str | None = None
-    """Environment id; by default the file's own."""
+    """Environment id; by default the file's own. Where a learner gathers experience, it does so there."""
+    rewards_from: Path | None = None
+    """Learn by trial on the reward that this run learned, in place of the environment's (sac, soft-q). Its selected
+    checkpoint is taken, else its last; without `data` what it observes is observed."""
+    collection: Annotated[Collection, tyro.conf.arg(name="")] = Collection()
+    trust_ends: bool = False
+    """Take it that episodes of the file which stop short of the environment's time limit did not end by the task."""
     rollouts: int = 0
     """Episodes a member at every checkpoint; 0 plays none."""
     success: str = "any"
     """When an episode succeeds: any or last (the environment's signal at any step or at the last), or a rule."""
     workers: int | None = None
-    """Processes that hold the environments."""
+    """Processes that hold the environments; 0 keeps them in this one."""
     stop_early: Literal["validation-loss", "success", "return"] | None = None
     """End once this has not improved for `patience` checkpoints."""
     patience: int = 5
@@ -81,11 +96,12 @@ class Options:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, and print where the run is and how it went."""
     options, learner = _options(list(sys.argv[1:] if arguments is None else arguments))
-    demos = _demonstrations(options)
+    demos = _demonstrations(options) if options.data else None
     session = _session(demos, options, learner)
     with Bar("train") as bar:
         last = _train(session, options, bar)
-    session.run.write_json("findings.json", inspect(demos).to_dict())
+    if demos:
+        session.run.write_json("findings.json", inspect(demos).to_dict())
     _finish(session, options, last)
     return 0
 
@@ -115,7 +131,7 @@ def _options(given: list[str]) -> tuple[Options, Learner]:
         frozen=True,
     )
     shape.__doc__ = f"{kind.__doc__}\n\nPresets: {', '.join(presets)}."
-    filled: Any = parse(shape, rest, prog=f"demonstrably train {name}", registry=registry())
+    filled: Any = parse(shape, rest, prog=f"demonstrably train {name}", registry=registry(kind, Collection))
     return filled.common, filled.learner
 
 
@@ -131,6 +147,7 @@ def _preset(name: str, given: Sequence[str]) -> Learner | None:
 
 
 def _demonstrations(options: Options) -> Demonstrations:
+    assert options.data, "asked for only where there is a file"
     demos = load(options.data)
     demos = demos.select(options.where) if options.where else demos
     if options.episodes is not None:
@@ -140,28 +157,94 @@ def _demonstrations(options: Options) -> Demonstrations:
     return demos
 
 
-def _session(demos: Demonstrations, options: Options, learner: Learner) -> Session:
+def _session(demos: Demonstrations | None, options: Options, learner: Learner) -> Session:
     """Plan, checks and run folder. Everything that can be wrong is found before training."""
+    reward = _reward(options)
+    spec = demos.spec(options.keys or None) if demos else _own_spec(options, learner, reward)
+    reads = learner.reads()
+    gathers = isinstance(reads, Experience)
     plan = Plan(
         steps=options.steps,
         members=options.members,
         seed=options.seed,
         checkpoint_every=options.checkpoint_every,
         log_every=options.log_every,
-        validation=options.validation if len(demos) > 1 else 0.0,
+        validation=options.validation if demos and len(demos) > 1 and not gathers else 0.0,
         stratify=options.stratify,
+        subsample=options.subsample,
         device=_device(options.device),
+        collection=options.collection,
     )
+    if options.stop_early == "validation-loss" and gathers:
+        raise ValueError(
+            "--stop-early validation-loss says nothing of a learner with experience of its own: stop early by return, "
+            "with --rollouts 10"
+        )
     if options.stop_early == "validation-loss" and not plan.validation:
         raise ValueError("--stop-early validation-loss needs held-out episodes: give --validation 0.1, and 2 episodes")
     if options.rollouts:
         from demonstrably.cli.while_training import check_environment
 
-        check_environment(demos.spec(options.keys or None))
-    session = Session.open(learner, demos, plan, options.out, observations=options.keys or None, resume=options.resume)
-    _say(f"{demos!r}")
+        check_environment(spec)
+    if demos and isinstance(reads, Experience) and reads.demonstrations:
+        from demonstrably.evaluation.evidence_checks import check_evidence
+
+        check_evidence(demos, trust_ends=options.trust_ends)
+    session = Session.open(
+        learner,
+        demos,
+        plan,
+        options.out,
+        observations=options.keys or None,
+        worlds=lambda spec, lanes: _worlds(spec, lanes, options.workers),
+        spec=spec,
+        resume=options.resume,
+        reward=reward,
+    )
+    for note in session.notes:
+        _say(note)
+    _say(f"{demos!r}" if demos else f"experience in {spec.environment.name if spec.environment else options.env}")
     _say(f"{plan.members} member(s), {plan.steps} steps on {plan.device}, into {session.run.path}")
     return session
+
+
+def _own_spec(options: Options, learner: Learner, reward: Reward | None) -> Spec:
+    """What is observed and done where no file says so: what a learned reward reads, else all the environment shows.
+
+    ValueError where there must be a file, or an environment.
+    """
+    reads = learner.reads()
+    if not isinstance(reads, Experience) or reads.demonstrations:
+        raise ValueError("it learns from demonstrations: give a file of them with --data FILE")
+    place = Environment(options.env) if options.env else reward.spec.environment if reward else None
+    if place is None:
+        raise ValueError("without --data it needs to know where it gathers experience: give --env ID")
+    from demonstrably.evaluation.environments import spec_of
+
+    found = replace(reward.spec, environment=place) if reward else spec_of(place)
+    for key in options.keys:
+        if key not in found.observations:
+            raise ValueError(f"{place.name} has no observation key {key!r}; {suggest(key, found.observations)}")
+    return replace(found, observations={key: found.observations[key] for key in options.keys or found.observations})
+
+
+def _worlds(spec: Spec, lanes: int, workers: int | None) -> Worlds:
+    """The environments of a learner that gathers experience. ValueError where none is named."""
+    if spec.environment is None:
+        raise ValueError("it gathers experience of its own, and the file names no environment: give --env ID")
+    from demonstrably.evaluation.worlds import ArenaWorlds
+
+    return ArenaWorlds(spec.environment, spec, lanes, workers=workers)
+
+
+def _reward(options: Options) -> Reward | None:
+    """The reward to learn on where it is another run's. A resumed run takes the checkpoint that it was begun with."""
+    if options.rewards_from is None:
+        return None
+    from demonstrably.cli.reward import recovered
+
+    begun = (Run(options.out).config.get("rewards_from") or {}) if options.resume else {}
+    return recovered(options.rewards_from, begun.get("checkpoint"), _device(options.device))
 
 
 def _device(wanted: str) -> str:
@@ -177,12 +260,14 @@ def _device(wanted: str) -> str:
 def _train(session: Session, options: Options, bar: Bar) -> dict[str, Any]:
     """Runs the session to its end or to an early stop; returns the last checkpoint's figures."""
     last: dict[str, Any] = {}
+    shown: dict[str, float] = {}  # the newest of each metric: no episode may have ended since the last line
     resumed = int(session.state.step)
     if resumed and _over(session, options, resumed, last):  # a kill may have come between a checkpoint and this
         return last
     for progress in session.train():
-        loss = float(np.mean(progress.metrics["loss"]))
-        bar.update(progress.step, session.plan.steps, f"loss {loss:.3f}, {progress.steps_per_second:.0f} steps/s")
+        shown |= {name: float(np.mean(values)) for name, values in progress.metrics.items()}
+        words = ", ".join(f"{words} {shown[name]:.4g}" for name, words in SHOWN.items() if name in shown)
+        bar.update(progress.step, session.plan.steps, f"{words}, {progress.steps_per_second:.0f} steps/s")
         if not session.at_checkpoint(progress.step):
             continue
         last = {name: values.tolist() for name, values in progress.metrics.items()}

@@ -5,7 +5,8 @@ Every record keeps the member axis M first. Windows put time T before the batch 
 
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Num
+import torch
+from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
 Observations = dict[str, Num[Tensor, "..."]]
@@ -47,7 +48,24 @@ class Transitions:
         _check_size(self.batch_size)
 
 
-Reads = Steps | Windows | Transitions
+@dataclass(frozen=True)
+class Experience:
+    """Asks for steps of the learner's own in an environment, `batch_size` a member, and for demonstrated ones.
+
+    0 `demonstrations` asks for none. `fixed_horizon` says why episodes must not end by the task, "" where they may.
+    """
+
+    batch_size: int
+    demonstrations: int
+    fixed_horizon: str = ""
+
+    def __post_init__(self) -> None:
+        _check_size(self.batch_size)
+        if self.demonstrations < 0:
+            raise ValueError(f"demonstrations is {self.demonstrations}: give at least 0")
+
+
+Reads = Steps | Windows | Transitions | Experience
 
 
 @dataclass(frozen=True)
@@ -71,17 +89,43 @@ class WindowBatch:
 class TransitionBatch:
     """Steps and what followed. Where `terminated`, nothing did: the next observations are then not to be valued.
 
-    `first` are the first observations of episodes, drawn apart from the steps.
+    `rewards` are the environment's, NaN where none were recorded. `first` are the first observations of episodes,
+    drawn apart from the steps; a learner's own steps come without them.
     """
 
     observations: Observations  # (M, B, ...) a key
     actions: Num[Tensor, "M B *action"]
+    rewards: Float[Tensor, "M B"]
     next_observations: Observations  # (M, B, ...) a key
     terminated: Bool[Tensor, "M B"]
     first: Observations  # (M, B, ...) a key
 
 
-Batch = StepBatch | WindowBatch | TransitionBatch
+@dataclass(frozen=True)
+class ExperienceBatch:
+    """Steps of the learner's own, and demonstrated ones (None where none were asked for)."""
+
+    own: TransitionBatch
+    demonstrated: TransitionBatch | None
+
+
+Batch = StepBatch | WindowBatch | TransitionBatch | ExperienceBatch
+
+
+def joined(first: TransitionBatch, second: TransitionBatch) -> TransitionBatch:
+    """The steps of both, one batch after the other."""
+    return TransitionBatch(
+        _beside(first.observations, second.observations),
+        torch.cat([first.actions, second.actions], 1),
+        torch.cat([first.rewards, second.rewards], 1),
+        _beside(first.next_observations, second.next_observations),
+        torch.cat([first.terminated, second.terminated], 1),
+        first.first or second.first,
+    )
+
+
+def _beside(first: Observations, second: Observations) -> Observations:
+    return {key: torch.cat([first[key], second[key]], 1) for key in first}
 
 
 def _check_size(batch_size: int) -> None:

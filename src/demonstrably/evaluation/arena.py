@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import Pipe
 from types import TracebackType
 from typing import Any
@@ -105,16 +105,17 @@ class Inside:
 
     def __init__(self) -> None:
         self._host = Host()
-        self._answer: Any = None
+        self._asked: tuple[str, tuple[Any, ...]] = ("", ())
 
     def send(self, command: str, *arguments: Any) -> None:
-        """Carry the command out."""
-        commands = {"open": self._host.open, "fit": self._host.fit, "play": self._host.play}
-        self._answer = commands[command](*arguments)
+        """Ask for one command."""
+        self._asked = (command, arguments)
 
     def receive(self) -> Any:
-        """What came of it."""
-        return self._answer
+        """Carry it out: what goes wrong shows with the answer, as it does with a worker."""
+        commands = {"open": self._host.open, "fit": self._host.fit, "play": self._host.play}
+        command, arguments = self._asked
+        return commands[command](*arguments)
 
     def stop(self) -> None:
         """Close the environments."""
@@ -154,6 +155,8 @@ class Arena:
         self._environment, self._horizon = environment, horizon
         self._ports = _hire(workers)
         self._under_way: dict[int, tuple[int, int]] = {}  # slot -> seed, steps done
+        self._stepping: Sequence[int] = ()
+        self._asked: list[bool] = []
 
     def __enter__(self) -> "Arena":
         return self
@@ -173,7 +176,8 @@ class Arena:
     def open(self) -> Interface:
         """Make the first environment of every worker and say what it gives and takes."""
         try:
-            return self._answers([("open", (self._environment, self._horizon))] * len(self._ports))[0]
+            self._ask([("open", (self._environment, self._horizon))] * len(self._ports))
+            return self._answers()[0]
         except ValueError as error:
             if "is registered;" in str(error) and self._environment.name in gymnasium.registry:
                 raise ValueError(
@@ -184,10 +188,16 @@ class Arena:
 
     def fit(self, adapter: Adapter) -> None:
         """Translate for this policy from now on."""
-        self._answers([("fit", (adapter,))] * len(self._ports))
+        self._ask([("fit", (adapter,))] * len(self._ports))
+        self._answers()
 
     def play(self, resets: Sequence[tuple[int, int]], steps: Sequence[int], actions: np.ndarray) -> Reply:
         """One round: reset slots, given as (slot, seed), and step others with actions (n, seats, ...), one each."""
+        self.begin(resets, steps, actions)
+        return self.finish()
+
+    def begin(self, resets: Sequence[tuple[int, int]], steps: Sequence[int], actions: np.ndarray) -> None:
+        """Ask for a round, and do not wait for it."""
         count, owners = len(self._ports), np.asarray(steps, dtype=np.int64) % len(self._ports)
         asked: list[tuple[str, Any] | None] = []
         for port in range(count):
@@ -197,8 +207,13 @@ class Arena:
             asked.append(("play", (begun, going, actions[mine])) if begun or going else None)
         for slot, seed in resets:
             self._under_way[slot] = (seed, 0)
-        replies = self._answers(asked)
-        for slot in steps:
+        self._stepping = steps
+        self._ask(asked)
+
+    def finish(self) -> Reply:
+        """What came of the round that was begun."""
+        replies = self._answers()
+        for slot in self._stepping:
             seed, done = self._under_way[slot]
             self._under_way[slot] = (seed, done + 1)
         return self._merged([(port, reply) for port, reply in enumerate(replies) if reply is not None])
@@ -210,18 +225,29 @@ class Arena:
         for slot in ended:
             del self._under_way[slot]
         slots = [slot * count + port for port, reply in replies for slot in reply.slots]
-        keys = replies[0][1].observations
+        keys, rewards = replies[0][1].observations, replies[0][1].rewards
         if len(replies) == 1:
-            return Reply(slots, keys, ended)
-        return Reply(slots, {k: np.concatenate([r.observations[k] for _, r in replies]) for k in keys}, ended)
+            return Reply(slots, keys, rewards, ended)
+        seen = {key: np.concatenate([reply.observations[key] for _, reply in replies]) for key in keys}
+        return Reply(slots, seen, np.concatenate([reply.rewards for _, reply in replies]), ended)
 
-    def _answers(self, asked: Sequence[tuple[str, Any] | None]) -> list[Any]:
-        """Ask every port its command, all at once, and gather the answers; None where nothing was asked."""
-        try:
+    def _ask(self, asked: Sequence[tuple[str, Any] | None]) -> None:
+        """Ask every port its command, all at once; None asks nothing."""
+        self._asked = [command is not None for command in asked]
+        with self._deaths():
             for port, command in zip(self._ports, asked, strict=True):
                 if command is not None:
                     port.send(command[0], *command[1])
-            return [port.receive() if command else None for port, command in zip(self._ports, asked, strict=True)]
+
+    def _answers(self) -> list[Any]:
+        """The answers to what was asked; None where nothing was."""
+        with self._deaths():
+            return [port.receive() if asked else None for port, asked in zip(self._ports, self._asked, strict=True)]
+
+    @contextlib.contextmanager
+    def _deaths(self) -> Iterator[None]:
+        try:
+            yield
         except ConnectionError as error:
             playing = ", ".join(f"{seed} (step {done})" for seed, done in self._under_way.values())
             during = f"while playing the episodes of seeds {playing}" if playing else "while making the environment"

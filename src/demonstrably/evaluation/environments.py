@@ -100,6 +100,30 @@ def forgets(environment: Environment) -> bool:
     return not environment.name.startswith(KEEP_STATE)
 
 
+def spec_of(environment: Environment) -> Spec:
+    """What a policy of the environment observes and does, where no demonstrations say so.
+
+    Raises:
+        ValueError: the environment cannot be made, or has observations or actions that no policy here can have.
+    """
+    env = make(environment)
+    seen, acted = env.observation_space, env.action_space
+    env.close()
+    boxes = dict(seen.items()) if isinstance(seen, spaces.Dict) else {"observation": seen}
+    fields = {
+        key: Field(box.shape, "uint8" if box.dtype == np.uint8 else "float32")
+        for key, box in sorted(boxes.items())
+        if isinstance(box, spaces.Box)
+    }
+    if len(fields) < len(boxes):
+        raise ValueError(f"{environment.name} observes {seen}; Box and Dict of Box can be read")
+    if isinstance(acted, spaces.Discrete):
+        return Spec(fields, Discrete(int(acted.n)), environment)
+    if isinstance(acted, spaces.Box) and len(acted.shape) == 1:
+        return Spec(fields, Continuous(tuple(acted.low.tolist()), tuple(acted.high.tolist())), environment)
+    raise ValueError(f"{environment.name} takes {acted}; a vector of real numbers or one of some choices can be given")
+
+
 @dataclass(frozen=True)
 class Adapter:
     """Translates between an environment and a policy.

@@ -42,6 +42,7 @@ class Episode:
     seed: int = 0
     length: int = 0
     total: float = 0.0
+    reward: float = 0.0  # of the last step
     signals: list[bool] = field(default_factory=list)
     task: str | None = None
 
@@ -64,6 +65,7 @@ class Episode:
             if signal is not None:
                 self.signals.append(bool(signal))
         self.length += 1
+        self.reward = reward
         self.total += reward
         return observation, self._outcome(reward, bool(terminated), bool(truncated))
 
@@ -76,10 +78,13 @@ class Episode:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of one round: the slots in order, an observation by key for each, (slots, ...), and what has ended."""
+    """What came of one round: the slots in order, for each an observation by key, (slots, ...), and the reward of its
+    step, 0 where it was reset; and what has ended.
+    """
 
     slots: list[int]
     observations: dict[str, np.ndarray]
+    rewards: np.ndarray
     ended: dict[int, Outcome]
 
 
@@ -107,13 +112,16 @@ class Host:
         adapter = self._adapter
         assert adapter is not None, "fit comes before play"
         rows, ended = [self._anew(slot).reset(seed, adapter) for slot, seed in resets], {}
+        rewards = [0.0] * len(resets)
         for slot, action in zip(steps, actions, strict=True):
             observation, outcome = self._slots[slot].step(action, adapter)
             rows.append(observation)
+            rewards.append(self._slots[slot].reward)
             if outcome is not None:
                 ended[slot] = outcome
         slots = [slot for slot, _ in resets] + steps
-        return Reply(slots, {key: np.stack([row[key] for row in rows]) for key in adapter.sources}, ended)
+        seen = {key: np.stack([row[key] for row in rows]) for key in adapter.sources}
+        return Reply(slots, seen, np.array(rewards, dtype=np.float32), ended)
 
     def close(self) -> None:
         """Close all environments."""

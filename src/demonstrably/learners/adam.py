@@ -21,6 +21,8 @@ def per_member(value: PerMember, members: int, name: str) -> list[float]:
 class Adam:
     """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) on tensors whose first axis is the member.
 
+    A tensor may hold several copies a member, such as twin critics, member by member.
+
     With equal learning rates and decays all members are updated by one fused kernel; with different ones it is called
     for each member's slices. The kernel is torch.optim.AdamW's own. Its class is not used: making one imports torch's
     compiler, which more than doubles the time to the first step, and its groups know no members.
@@ -43,7 +45,7 @@ class Adam:
         self.first = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.second = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.count = torch.zeros((), device=self.parameters[0].device)  # float32, as the kernel wants it
-        self.gradient_clip, self.betas, self.epsilon = gradient_clip, betas, epsilon
+        self.members, self.gradient_clip, self.betas, self.epsilon = members, gradient_clip, betas, epsilon
         rates = per_member(learning_rate, members, "learning_rate")
         decays = per_member(weight_decay, members, "weight_decay")
         _check(rates, decays, gradient_clip)
@@ -67,7 +69,9 @@ class Adam:
 
     def _update(self, members: slice, rate: float, decay: float) -> None:
         lists = zip(self.parameters, self.first, self.second, strict=True)
-        used = [(p[members], p.grad[members], m[members], v[members]) for p, m, v in lists if p.grad is not None]
+        used = [(p, p.grad, m, v) for p, m, v in lists if p.grad is not None]
+        if len(self.calls) > 1:
+            used = [tuple(tensor[self._rows(tensor, members)] for tensor in group) for group in used]
         parameters, gradients, first, second = (list(column) for column in zip(*used, strict=True))
         torch._fused_adamw_(  # pyright: ignore[reportPrivateImportUsage]
             parameters,
@@ -85,13 +89,19 @@ class Adam:
             maximize=False,
         )
 
+    def _rows(self, parameter: Tensor, members: slice) -> slice:
+        """The members' rows of a tensor, which may hold several copies a member, one after the other."""
+        copies = len(parameter) // self.members
+        return slice(members.start * copies, members.stop * copies)
+
     def _clip(self, limit: float) -> None:
         """Scales each member's gradient to a norm of at most `limit`."""
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        squares = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0)  # (M,)
+        squares = torch.stack([g.reshape(self.members, -1).square().sum(1) for g in gradients]).sum(0)  # (M,)
         factor = (limit / (squares.sqrt() + 1e-6)).clamp(max=1.0)
         for gradient in gradients:
-            gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
+            own = factor.repeat_interleave(len(gradient) // self.members)
+            gradient.mul_(own.view(-1, *[1] * (gradient.dim() - 1)))
 
     def tensors(self) -> dict[str, Tensor]:
         """Both moments by parameter name, and the number of updates."""

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int64, Num
 from torch import Tensor, nn
 
-from demonstrably.data.batches import Observations, Reads
+from demonstrably.data.batches import Observations, Reads, TransitionBatch
 from demonstrably.learners.adam import Adam
 from demonstrably.nets.random import fork, streams
 from demonstrably.spec import Spec
@@ -46,10 +46,20 @@ class State:
         keys = streams(torch.arange(seed, seed + members)).to(device)
         return cls(networks, optimizers, keys, torch.zeros((), dtype=torch.int64, device=device))
 
+    @classmethod
+    def around(cls, part: "State", networks: dict[str, nn.Module], optimizers: dict[str, Adam]) -> "State":
+        """The state of a learner that has another's as its part "generator", on the same members."""
+        return cls(networks, optimizers, part.keys.clone(), part.step.clone(), {"generator": part})
+
     @property
     def noise(self) -> Int64[Tensor, "M"]:
         """Streams of what the networks draw in training; they share no number with the batches' streams."""
         return fork(self.keys, NOISE)
+
+    def updated(self) -> dict[str, Adam]:
+        """Every optimizer by name, those of the parts too."""
+        own = dict(self.optimizers)
+        return own | {f"{n}/{k}": adam for n, part in self.parts.items() for k, adam in part.updated().items()}
 
     def weights(self) -> dict[str, Tensor]:
         """Every network tensor by name: what a policy needs."""
@@ -122,6 +132,14 @@ class Learner(abc.ABC):
     @abc.abstractmethod
     def policy(self, state: State) -> Policy:
         """The policy as it stands; it shares the state's weights."""
+
+    def explore(self, state: State) -> Policy:
+        """The policy that gathers experience: the one that acts, unless a learner has another."""
+        return self.policy(state)
+
+    def reward(self, state: State, batch: TransitionBatch) -> Float[Tensor, "M B"]:
+        """What each step is worth by the reward that was learned. ValueError where the learner learns none."""
+        raise ValueError(f"{type(self).__name__} learns no reward: iq-learn, gail, airl and value-dice do")
 
 
 def autocast(state: State, precision: str) -> torch.autocast:

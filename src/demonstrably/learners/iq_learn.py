@@ -1,151 +1,219 @@
-"""IQ-Learn: one soft Q-function, trained on demonstrations alone, is both the policy and the reward.
+"""IQ-Learn: one soft Q-function, trained on demonstrations, is both the policy and the reward.
 
-Garg et al. 2021, "IQ-Learn: Inverse soft-Q Learning for Imitation", NeurIPS, arXiv 2106.12142, sections 4 and 5.1.
+Garg et al. 2021, "IQ-Learn: Inverse soft-Q Learning for Imitation", NeurIPS, arXiv 2106.12142, sections 4 and 5.
 
-Uses: Eq. 1, the soft value; Eq. 2, the reward that a Q-function implies (the inverse soft Bellman operator); Eq. 3, the
-inverse soft-Q objective with its concave function (`nets/divergences.py`); Eq. 4, both forms of its second term.
-**Departures**: worked from the paper's equations. A time-out is bootstrapped and never taken for a death. Initial
-states are the episodes' own first ones. An average of the weights acts, and observations are normalized by the data's
-exact statistics. The reference code is licensed for individual research only, and a patent is claimed on the method.
+Uses: Eq. 1, the reward that a Q-function implies (the inverse soft Bellman operator); Eq. 2, the inverse soft-Q
+objective with its concave function (`nets/divergences.py`); Eq. 3, the forms of its second term; Eq. 4, the penalty on
+rewards; Eq. 5, the value of an absorbing state, and Eq. 6, bounds on values, both after Al-Hafez et al. 2023, "LS-IQ",
+arXiv 2303.00599, section 4.
+**Departures**: worked from the papers' equations. A time-out is bootstrapped and never taken for a death. Initial
+states are the episodes' own first ones. The reference code is licensed for individual research only, and a patent is
+claimed on the method.
 """
 
-import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from demonstrably.data.batches import Observations, TransitionBatch, Transitions
-from demonstrably.learners.adam import Adam, PerMember
+from demonstrably.data.batches import Experience, ExperienceBatch, TransitionBatch, Transitions, joined
 from demonstrably.learners.contract import Learner, Metrics, State
-from demonstrably.learners.policies import ActorPolicy, actor_of
-from demonstrably.nets.actor import Actor
-from demonstrably.nets.average import follow
-from demonstrably.nets.divergences import ChiSquare, Divergence
-from demonstrably.nets.encoder import Encoder
-from demonstrably.nets.heads import Categorical
-from demonstrably.nets.linear import generators
-from demonstrably.nets.mlp import MLP
-from demonstrably.nets.vision import ResNet18, SmallCNN
-from demonstrably.spec import Discrete, Spec
+from demonstrably.learners.generator import Generator, action_of, generator_for
+from demonstrably.learners.policies import ActorPolicy
+from demonstrably.learners.sac import SAC
+from demonstrably.learners.soft_q import SoftQ
+from demonstrably.nets.divergences import ChiSquare, Divergence, TotalVariation
+from demonstrably.spec import Spec
 
 # --- losses ---
 
 
-def soft_value(values: Float[Tensor, "*lead actions"], temperature: float) -> Float[Tensor, "*lead"]:
-    """Eq. 1: V(s) = temperature log sum_a exp(Q(s, a) / temperature)."""
-    return temperature * torch.logsumexp(values / temperature, -1)
-
-
 def implied_reward(
-    chosen: Float[Tensor, "M B"], following: Float[Tensor, "M B"], discount: float
-) -> Float[Tensor, "M B"]:
-    """Eq. 2: r(s, a) = Q(s, a) - discount V(s'), where V is 0 after the task's end."""
+    chosen: Float[Tensor, "M C B"], following: Float[Tensor, "M #C B"], discount: float
+) -> Float[Tensor, "M C B"]:
+    """Eq. 1: r(s, a) = Q(s, a) - discount V(s'), where V is 0 after the task's end."""
     return chosen - discount * following
 
 
 def inverse_loss(
-    reward: Float[Tensor, "M B"], spent: Float[Tensor, "M B"], divergence: Divergence
-) -> Float[Tensor, "M"]:
-    """Eq. 3: - E_expert[phi(r)] + the value that any policy would earn by that reward (Eq. 4)."""
-    return (spent - divergence.concave(reward)).mean(1)
+    reward: Float[Tensor, "M C B"], spent: Float[Tensor, "M C N"], divergence: Divergence
+) -> Float[Tensor, "M C"]:
+    """Eq. 2: - E_expert[phi(r)] + the value that any policy would earn by that reward (Eq. 3)."""
+    return spent.mean(-1) - divergence.concave(reward).mean(-1)
 
 
 def value_of_steps(
-    value: Float[Tensor, "M B"], following: Float[Tensor, "M B"], discount: float
-) -> Float[Tensor, "M B"]:
-    """Eq. 4, over the steps of any policy: V(s) - discount V(s'); its mean is (1 - discount) E[V(s_0)]."""
+    value: Float[Tensor, "M C B"], following: Float[Tensor, "M #C B"], discount: float
+) -> Float[Tensor, "M C B"]:
+    """Eq. 3, over the steps of any policy: V(s) - discount V(s'); its mean is (1 - discount) E[V(s_0)]."""
     return value - discount * following
+
+
+def reward_penalty(reward: Float[Tensor, "M C B"], strength: float) -> Float[Tensor, "M C"]:
+    """Eq. 4: E[r^2] / (4 strength), over the steps of any policy."""
+    return reward.square().mean(-1) / (4 * strength)
+
+
+def absorbing_value(ends: Float[Tensor, "M 2"], most: float) -> Float[Tensor, "M 1"]:
+    """Eq. 5: most (e - o) / (e + o), with e and o the shares of demonstrated and own steps that end the task.
+
+    An absorbing state follows such a step for ever. This is what it is worth by the reward that minimizes Eqs. 2 and 4
+    there, 2 strength (e - o) / (e + o), where `most` is 2 strength / (1 - discount).
+    """
+    shown, own = ends[:, :1], ends[:, 1:]
+    return most * (shown - own) / (shown + own).clamp(min=1e-8)
+
+
+def held_within(
+    following: Float[Tensor, "M 1 B"], terminated: Bool[Tensor, "M B"], absorbing: Float[Tensor, "M 1"], most: float
+) -> Float[Tensor, "M 1 B"]:
+    """Eq. 6: the value that follows, within `most` either way, and that of the absorbing state after the task's end."""
+    inside = following.clamp(-most, most)
+    return torch.where(terminated.unsqueeze(1), absorbing.unsqueeze(1), inside)
 
 
 # --- learner ---
 
+OFFLINE = (
+    SAC(temperature=0.01, critics=1, normalize=True),
+    SoftQ(learning_rate=1e-4, temperature=0.01, target_rate=None, average=0.999, normalize=True),
+)
+ONLINE = (SAC(temperature=0.01, critics=1), SoftQ(temperature=0.01))
+
 
 @dataclass(frozen=True)
 class IQLearn(Learner):
-    """Inverse soft-Q learning from demonstrations alone, for discrete actions."""
+    """Inverse soft-Q learning, from demonstrations alone or with experience of its own (`online`)."""
 
-    learning_rate: PerMember = 1e-4
-    batch_size: int = 64
-    weight_decay: PerMember = 0.0
-    gradient_clip: float | None = None
-    discount: float = 0.99
-    temperature: float = 0.01
+    online: bool = False
+    batch_size: int = 64  # demonstrated steps an update, and as many of its own where it is online
+    generator: Generator | None = None  # None: sac, or soft-q where actions are discrete, as fits `online`
     divergence: Divergence = ChiSquare()
-    value: Literal["expert", "initial"] = "expert"  # whose states the second term is taken over
-    average: float = 0.999  # decay of the average of weights that acts; 0 acts by the weights themselves
-    normalize: bool = True
-    body: MLP = MLP((64, 64))
-    vision: ResNet18 | SmallCNN = SmallCNN()
+    value: Literal["steps", "initial"] = "steps"  # where Eq. 3 is taken: all steps read, or first observations
+    penalty: float | None = None  # strength of Eq. 4 over all steps read; None: none besides the divergence's own
+    bounded: float | None = None  # Eqs. 5 and 6: the size of rewards that values can sum up; usually 2 `penalty`
 
     def __post_init__(self) -> None:
-        if not 0 < self.discount < 1 or self.temperature <= 0:
-            raise ValueError(f"discount {self.discount} must be in (0, 1) and temperature {self.temperature} above 0")
-        if self.value not in ("expert", "initial"):
-            raise ValueError(f"value {self.value!r} must be 'expert' (states) or 'initial' (states)")
+        if self.value not in ("steps", "initial"):
+            raise ValueError(f"value {self.value!r} must be 'steps' or 'initial'")
+        for name in ("penalty", "bounded"):
+            if (given := vars(self)[name]) is not None and given <= 0:
+                raise ValueError(f"{name} {given}: must be above 0, or none")
 
-    def reads(self) -> Transitions:
-        """Steps with what followed."""
-        return Transitions(self.batch_size)
+    def reads(self) -> Transitions | Experience:
+        """Demonstrated steps with what followed, and as many of its own where it is online."""
+        return Experience(self.batch_size, self.batch_size) if self.online else Transitions(self.batch_size)
 
     def init(self, spec: Spec, *, members: int, seed: int, device: str | torch.device) -> State:
-        """A Q-function and its optimizer. ValueError for continuous actions."""
-        if not isinstance(spec.action, Discrete):
-            raise ValueError("iq-learn needs discrete actions, and these are continuous")
-        draws = generators(members, seed)
-        encoder = Encoder(spec.observations, self.vision, normalize=self.normalize, draws=draws)
-        critic = Actor(spec, encoder, self.body.build(encoder.outputs, draws), Categorical(), draws).to(device)
-        adam = Adam(
-            critic,
-            self.learning_rate,
-            members=members,
-            weight_decay=self.weight_decay,
-            gradient_clip=self.gradient_clip,
-        )
-        networks: dict[str, nn.Module] = {"critic": critic}
-        if self.average:
-            networks["average"] = copy.deepcopy(critic)
-        return State.of(networks, {"critic": adam}, members=members, seed=seed, device=device)
+        """The generator's networks. ValueError where it does not fit the actions."""
+        generator = generator_for(self.generator, ONLINE if self.online else OFFLINE, spec.action)
+        part = generator.init(spec, members=members, seed=seed, device=device)
+        return State.around(part, {} if self.bounded is None else {"ends": Ends(members).to(device)}, {})
 
-    def step(self, state: State, batch: TransitionBatch) -> Metrics:
-        """One update of the Q-function."""
-        loss, reward = self._objective(actor_of(state, "critic"), batch)
-        state.optimizers["critic"].step(loss)
-        if self.average:
-            follow(state.networks["average"], state.networks["critic"], 1 - self.average, state.step)
+    def step(self, state: State, batch: TransitionBatch | ExperienceBatch) -> Metrics:
+        """One update of the Q-function, then of the policy."""
+        part, (steps, shown) = state.parts["generator"], _steps(batch)
+        generator = self._generator(part)
+        if self.bounded is not None:
+            _ends(state).see(steps.terminated, shown, state.step)
+        loss, reward = self._objective(generator, state, steps, shown)
+        part.optimizers["critic"].step(loss)
+        metrics = generator.improve(part, steps.observations)
         state.step += 1
-        return {"loss": loss.detach(), "reward": reward.detach().mean(1)}
+        return {"loss": loss.detach()} | _rewards(reward.detach(), shown) | metrics
 
-    def loss(self, state: State, batch: TransitionBatch) -> Float[Tensor, "M"]:
-        """Eq. 3 of the weights that act."""
-        return self._objective(self._acting(state), batch)[0]
+    def loss(self, state: State, batch: TransitionBatch | ExperienceBatch) -> Float[Tensor, "M"]:
+        """Eq. 2."""
+        return self._objective(self._generator(state.parts["generator"]), state, *_steps(batch))[0]
 
     def policy(self, state: State) -> ActorPolicy:
-        """The action of the highest value."""
-        return ActorPolicy(self._acting(state).spec, self._acting(state))
+        """The generator's, without its chance."""
+        part = state.parts["generator"]
+        return self._generator(part).policy(part)
 
-    def _objective(self, critic: Actor, batch: TransitionBatch) -> tuple[Float[Tensor, "M"], Float[Tensor, "M B"]]:
-        """Eq. 3, and the reward of the batch's steps."""
-        values = _values(critic, batch.observations)
-        value = soft_value(values, self.temperature)
-        following = soft_value(_values(critic, batch.next_observations), self.temperature) * ~batch.terminated
-        chosen = values.gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
-        reward = implied_reward(chosen, following, self.discount)
-        if self.value == "expert":
-            spent = value_of_steps(value, following, self.discount)
+    def explore(self, state: State) -> ActorPolicy:
+        """The generator's."""
+        part = state.parts["generator"]
+        return self._generator(part).explore(part)
+
+    @torch.no_grad()
+    def reward(self, state: State, batch: TransitionBatch) -> Float[Tensor, "M B"]:
+        """Eq. 1, the mean over the critics."""
+        part = state.parts["generator"]
+        generator = self._generator(part)
+        chosen, _ = generator.judged(part, batch)
+        following = self._following(generator, state, batch)
+        return implied_reward(chosen, following, generator.discount).mean(1)
+
+    def _objective(
+        self, generator: Generator, state: State, steps: TransitionBatch, shown: int
+    ) -> tuple[Float[Tensor, "M"], Float[Tensor, "M C B"]]:
+        """Eq. 2, and the reward of all steps, of which the first `shown` are demonstrated."""
+        part = state.parts["generator"]
+        chosen, value = generator.judged(part, steps)
+        following = self._following(generator, state, steps)
+        reward = implied_reward(chosen, following, generator.discount)
+        if self.value == "steps":
+            spent = value_of_steps(value, following, generator.discount)
         else:
-            spent = (1 - self.discount) * soft_value(_values(critic, batch.first), self.temperature)
-        return inverse_loss(reward, spent, self.divergence), reward
+            first = generator.judged(part, replace(steps, observations=steps.first, actions=steps.actions[:, :shown]))
+            spent = (1 - generator.discount) * first[1]
+        loss = inverse_loss(reward[..., :shown], spent, self.divergence)
+        if self.penalty is not None:
+            loss = loss + reward_penalty(reward, self.penalty)
+        return loss.sum(1), reward
 
-    def _acting(self, state: State) -> Actor:
-        return actor_of(state, "average" if self.average else "critic")
+    def _following(self, generator: Generator, state: State, steps: TransitionBatch) -> Float[Tensor, "M 1 B"]:
+        """V at the next observations."""
+        following = generator.following(state.parts["generator"], steps).unsqueeze(1)
+        if self.bounded is None:
+            return following
+        most = self.bounded / (1 - generator.discount)
+        return held_within(following, steps.terminated, absorbing_value(_ends(state).shares, most), most)
+
+    def _generator(self, part: State) -> Generator:
+        return generator_for(self.generator, ONLINE if self.online else OFFLINE, action_of(part))
 
 
-def _values(critic: Actor, observations: Observations) -> Float[Tensor, "M B actions"]:
-    """Q of every action."""
-    return critic.outputs(critic.body(critic.encoder(observations)))
+class Ends(nn.Module):
+    """Running shares of demonstrated and of own steps that end the task, (M, 2)."""
+
+    shares: Tensor
+
+    def __init__(self, members: int):
+        super().__init__()
+        self.register_buffer("shares", torch.zeros(members, 2))
+
+    @torch.no_grad()
+    def see(self, terminated: Bool[Tensor, "M B"], shown: int, step: Int64[Tensor, ""]) -> None:
+        """Takes in a batch whose first `shown` steps are demonstrated."""
+        counts = terminated.float().split([shown, terminated.shape[1] - shown], 1)
+        found = torch.stack([part.sum(1) / max(1, part.shape[1]) for part in counts], 1)
+        self.shares.lerp_(found, (1 / (1 + step)).clamp(min=0.001))
 
 
-PRESETS: dict[str, IQLearn] = {}
+def _ends(state: State) -> Ends:
+    ends = state.networks["ends"]
+    assert isinstance(ends, Ends)
+    return ends
+
+
+def _steps(batch: TransitionBatch | ExperienceBatch) -> tuple[TransitionBatch, int]:
+    """All steps, the demonstrated ones first, and how many those are."""
+    if isinstance(batch, TransitionBatch):
+        return batch, batch.terminated.shape[1]
+    assert batch.demonstrated, "it reads demonstrated steps"
+    return joined(batch.demonstrated, batch.own), batch.demonstrated.terminated.shape[1]
+
+
+def _rewards(reward: Float[Tensor, "M C B"], shown: int) -> Metrics:
+    found = {"reward": reward[..., :shown].mean((1, 2))}
+    return found | ({"own_reward": reward[..., shown:].mean((1, 2))} if shown < reward.shape[2] else {})
+
+
+PRESETS = {
+    # Eq. 4 over all steps and Eq. 5, as LS-IQ has them, in place of the paper's penalty on demonstrated steps alone
+    "online": IQLearn(online=True, batch_size=256, divergence=TotalVariation(), penalty=0.5, bounded=1.0),
+}

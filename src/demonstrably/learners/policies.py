@@ -1,18 +1,48 @@
 """How an actor network acts, with whatever memory its body has."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Int64, Num
+from jaxtyping import Float, Int64, Num
 from torch import Tensor
 
 from demonstrably.data.batches import Observations
 from demonstrably.learners.contract import Carry, Policy, State
 from demonstrably.nets.actor import Actor
+from demonstrably.nets.heads import Categorical, TanhGaussian
 from demonstrably.nets.members import join_members, take_members
-from demonstrably.nets.random import streams, uniform
+from demonstrably.nets.random import normal, streams, uniform
 from demonstrably.spec import Spec
+
+# From an actor, its body's outputs (M, B, width), and a stream and an age for each row, to actions (M, B, ...).
+Choice = Callable[[Actor, Tensor, Tensor, Tensor], Tensor]
+
+
+def usual(
+    actor: Actor, hidden: Float[Tensor, "M B width"], keys: Int64[Tensor, "M B"], ages: Int64[Tensor, "M B"]
+) -> Num[Tensor, "M B *action"]:
+    """As the actor's head acts: with little chance or none."""
+    return actor.act(hidden, uniform(keys, ages, actor.noise))
+
+
+def exploring(
+    actor: Actor, hidden: Float[Tensor, "M B width"], keys: Int64[Tensor, "M B"], ages: Int64[Tensor, "M B"]
+) -> Num[Tensor, "M B *action"]:
+    """A draw from the squashed Gaussian of a continuous actor."""
+    assert isinstance(actor.head, TanhGaussian) and actor.scaling, "a squashed Gaussian is what it draws from"
+    outputs = actor.outputs(hidden)
+    return actor.scaling.outward(actor.head.draw(outputs, normal(keys, ages, outputs.shape[-1] // 2))[0])
+
+
+def softmax(temperature: float) -> Choice:
+    """A draw from the softmax of an actor's values at a temperature; the highest at 0."""
+    head = Categorical(temperature)
+
+    def drawn(actor: Actor, hidden: Tensor, keys: Tensor, ages: Tensor) -> Tensor:
+        return head.act(actor.outputs(hidden), uniform(keys, ages, 1))
+
+    return drawn
 
 
 @dataclass(frozen=True)
@@ -21,6 +51,7 @@ class ActorPolicy(Policy):
 
     spec: Spec
     actor: Actor
+    choose: Choice = usual
 
     @property
     def members(self) -> int:
@@ -38,7 +69,7 @@ class ActorPolicy(Policy):
         """One step."""
         memory = {name: value for name, value in carry.items() if name not in ("key", "age")}
         hidden, memory = self.actor.body.step(self.actor.encoder(observation), memory)
-        action = self.actor.act(hidden, uniform(carry["key"], carry["age"], self.actor.noise))
+        action = self.choose(self.actor, hidden, carry["key"], carry["age"])
         return action, {"key": carry["key"], "age": carry["age"] + 1, **memory}
 
     def take(self, members: Sequence[int]) -> "ActorPolicy":
@@ -50,7 +81,9 @@ class ActorPolicy(Policy):
         """The members of all."""
         actors = [policy.actor for policy in policies if isinstance(policy, ActorPolicy)]
         assert len(actors) == len(policies), "policies of one learner"
-        return cls(policies[0].spec, join_members(actors))
+        first = policies[0]
+        assert isinstance(first, ActorPolicy)
+        return replace(first, actor=join_members(actors))
 
 
 def actor_of(state: State, name: str = "actor") -> Actor:

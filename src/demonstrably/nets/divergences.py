@@ -28,6 +28,15 @@ class ChiSquare:
 
 
 @dataclass(frozen=True)
+class TotalVariation:
+    """Total variation, phi(x) = x: rewards are bounded by nothing but a penalty beside it."""
+
+    def concave(self, reward: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+        """Eq. phi of the total variation, for rewards of at most 1/2 either way."""
+        return reward
+
+
+@dataclass(frozen=True)
 class Hellinger:
     """Squared Hellinger, phi(x) = x / (1 + x) for x > -1; rewards are held above -1 + 1e-2."""
 
@@ -55,4 +64,4 @@ class JensenShannon:
         return torch.log(2 - torch.exp(-reward.clamp(min=-math.log(2) + 1e-2)))
 
 
-Divergence = ChiSquare | Hellinger | KullbackLeibler | JensenShannon
+Divergence = ChiSquare | TotalVariation | Hellinger | KullbackLeibler | JensenShannon

@@ -90,6 +90,18 @@ class TanhGaussian:
         log_density = -0.5 * ((raw - mean) * torch.exp(-log_std)).square() - log_std - 0.5 * math.log(2 * math.pi)
         return -(log_density - torch.log1p(-inside.square())).sum(-1)
 
+    def draw(
+        self, outputs: Float[Tensor, "*lead two_A"], noise: Float[Tensor, "*lead A"]
+    ) -> tuple[Float[Tensor, "*lead A"], Float[Tensor, "*lead"]]:
+        """An action for standard normal numbers, differentiable in the outputs, and its log-density."""
+        mean, log_std = outputs.chunk(2, dim=-1)
+        log_std = log_std.clamp(-5.0, 2.0)
+        raw = mean + torch.exp(log_std) * noise
+        # log(1 - tanh(x)^2) = 2 (log 2 - x - softplus(-2 x)), which does not underflow
+        squashing = 2 * (math.log(2) - raw - nn.functional.softplus(-2 * raw))
+        log_density = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi) - squashing
+        return torch.tanh(raw), log_density.sum(-1)
+
     def act(self, outputs: Float[Tensor, "*lead two_A"], noise: Float[Tensor, "*lead 0"]) -> Float[Tensor, "*lead A"]:
         """The squashed mean."""
         return torch.tanh(outputs.chunk(2, dim=-1)[0])

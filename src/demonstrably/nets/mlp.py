@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from demonstrably.nets.linear import Generators, Linear
+from demonstrably.nets.products import perceptron
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,12 @@ class Layers(nn.Module):
         """All leading axes but the member's are one batch to the products."""
         lead = x.shape[:-1]
         x = x.reshape(x.shape[0], -1, x.shape[-1])
-        for layer in self.layers:
-            x = torch.relu(layer(x))
+        x = perceptron(x, self.pairs(), rectified=len(self.layers))
         return x.view(*lead, self.outputs)
+
+    def pairs(self) -> list[tuple[Tensor, Tensor]]:
+        """Bias and weight of each layer."""
+        return [(layer.bias, layer.weight) for layer in self.layers if isinstance(layer, Linear)]
 
     def start(self, members: int, batch: int, device: torch.device) -> dict[str, Tensor]:
         """No memory."""

@@ -4,6 +4,8 @@ Every key is an independent stream. The same key and counter give the same numbe
 member of a population draws what it would draw alone and a resumed run draws what it would have drawn.
 """
 
+import math
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -16,9 +18,9 @@ SECOND = 0x94D049BB133111EB - (1 << 64)
 
 def mix(values: Int64[Tensor, "*any"]) -> Int64[Tensor, "*any"]:
     """splitmix64's finalizer: a bijection of 64-bit integers that scatters neighbors."""
-    values = (values ^ _shift(values, 30)) * FIRST
-    values = (values ^ _shift(values, 27)) * SECOND
-    return values ^ _shift(values, 31)
+    values = _shift(values, 30).bitwise_xor_(values).mul_(FIRST)
+    values = _shift(values, 27).bitwise_xor_(values).mul_(SECOND)
+    return _shift(values, 31).bitwise_xor_(values)
 
 
 def streams(seeds: Int64[Tensor, "*any"]) -> Int64[Tensor, "*any"]:
@@ -46,6 +48,13 @@ def uniform(
     return (_shift(bits(keys, counter, count), 41).float() + 0.5) * 2.0**-23
 
 
+def normal(
+    keys: Int64[Tensor, "*any"], counter: Int64[Tensor, "..."] | int, count: int
+) -> Float[Tensor, "*any count"]:
+    """`count` standard normal float32 numbers a key, at most 5.3 from 0."""
+    return math.sqrt(2) * torch.erfinv(2 * uniform(keys, counter, count) - 1)
+
+
 def below(
     limit: int, keys: Int64[Tensor, "*any"], counter: Int64[Tensor, "..."] | int, count: int
 ) -> Int64[Tensor, "*any count"]:
@@ -55,4 +64,4 @@ def below(
 
 def _shift(values: Int64[Tensor, "*any"], places: int) -> Int64[Tensor, "*any"]:
     """Logical right shift: torch's own copies the sign."""
-    return (values >> places) & ((1 << (64 - places)) - 1)
+    return (values >> places).bitwise_and_((1 << (64 - places)) - 1)

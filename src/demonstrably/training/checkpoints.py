@@ -17,6 +17,7 @@ from demonstrably.training.fields import from_fields, to_fields
 from demonstrably.training.files import read_json, replacing, write_json
 
 MODEL, TRAINING, CONFIG = "model.safetensors", "training.safetensors", "config.json"
+EXPERIENCE = "experience.safetensors"  # what a learner lived through, where it gathers experience of its own
 
 
 def name_of(learner: Learner) -> str:
@@ -39,13 +40,17 @@ def rebuild(config: Mapping[str, Any], device: str | torch.device) -> tuple[Lear
     return learner, learner.init(spec, members=config["members"], seed=config["seed"], device=device)
 
 
-def save(folder: Path, state: State, config: Mapping[str, Any]) -> None:
+def save(
+    folder: Path, state: State, config: Mapping[str, Any], experience: Mapping[str, Tensor] | None = None
+) -> None:
     """Writes a checkpoint; the folder appears whole or not at all, and one of that name stays until then."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replacing(folder) as temporary:
         temporary.mkdir()
         _write(temporary / MODEL, state.weights())
         _write(temporary / TRAINING, state.progress())
+        if experience:
+            _write(temporary / EXPERIENCE, experience)
         write_json(temporary / CONFIG, dict(config))
 
 
@@ -54,18 +59,32 @@ def restore(folder: Path, state: State) -> None:
     state.restore(_read(folder / MODEL) | _read(folder / TRAINING))
 
 
-def load_policy(folder: str | Path, device: str | torch.device = "cpu") -> Policy:
-    """The policy of a checkpoint folder, all members. ValueError names what is broken or missing."""
+def experience(folder: Path) -> dict[str, Tensor]:
+    """What an online feed kept in a checkpoint. ValueError names a file that is broken or missing."""
+    return _read(folder / EXPERIENCE)
+
+
+def load(folder: str | Path, device: str | torch.device = "cpu") -> tuple[Learner, State]:
+    """The learner of a checkpoint folder and its weights; the rest of the state is as before the first step.
+
+    ValueError names what is broken or missing.
+    """
     folder = Path(folder)
     learner, state = rebuild(read_json(folder / CONFIG), device)
-    weights = _read(folder / MODEL)
-    state.restore(weights | state.progress())
+    state.restore(_read(folder / MODEL) | state.progress())
+    return learner, state
+
+
+def load_policy(folder: str | Path, device: str | torch.device = "cpu") -> Policy:
+    """The policy of a checkpoint folder, all members. ValueError names what is broken or missing."""
+    learner, state = load(folder, device)
     return learner.policy(state)
 
 
 def drop_training(folder: Path) -> None:
     """Leaves only what acting needs; only the newest checkpoint is ever gone on from."""
-    (folder / TRAINING).unlink(missing_ok=True)
+    for name in (TRAINING, EXPERIENCE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from demonstrably.data.batches import (
     Batch,
+    Experience,
     Observations,
     Reads,
     StepBatch,
@@ -40,10 +41,20 @@ class OfflineFeed(Feed):
     On a CPU the columns are the demonstrations' own memory, mapped files included. uint8 stays uint8.
     """
 
-    def __init__(self, demos: Demonstrations, observations: tuple[str, ...], reads: Reads, device: str | torch.device):
+    def __init__(
+        self,
+        demos: Demonstrations,
+        observations: tuple[str, ...],
+        reads: Reads,
+        device: str | torch.device,
+        *,
+        subsample: int = 1,
+        seed: int = 0,
+    ):
+        """With `subsample` n only every n-th step of an episode is read, from a place that the seed draws."""
         if demos.transitions == 0:
             raise ValueError("there are no steps to learn from: the selection of episodes is empty")
-        self.reads = reads
+        self.reads = Transitions(max(1, reads.demonstrations)) if isinstance(reads, Experience) else reads
         self.actions = _column(demos.actions, device)
         self.observations = {key: _column(demos.observations[key], device) for key in observations}
         pairs = list(zip(demos.starts, demos.lengths, strict=True))
@@ -56,18 +67,23 @@ class OfflineFeed(Feed):
         self.observation_rows = torch.as_tensor(step_rows + behind).to(device)
         self.left = torch.as_tensor(left).to(device)
         self.since = torch.as_tensor(since).to(device)
+        self.starts = torch.as_tensor(np.flatnonzero(since == 0)).to(device)
+        self.rewards = _column(demos.rewards, device)
         self.terminated = _column(demos.terminated, device)
-        self.followed = torch.as_tensor(np.flatnonzero(_followed(demos, step_rows, left))).to(device)
-        if isinstance(reads, Transitions) and not len(self.followed):
+        kept = _kept(demos, since, subsample, seed)
+        if isinstance(reads, Windows) and subsample > 1:
+            raise ValueError(f"subsample {subsample}: windows of steps in a row cannot leave steps out")
+        self.kept = torch.as_tensor(np.flatnonzero(kept)).to(device)
+        self.followed = torch.as_tensor(np.flatnonzero(kept & _followed(demos, step_rows, left))).to(device)
+        if isinstance(self.reads, Transitions) and not len(self.followed):
             raise ValueError("no step says what was observed after it: record `next_obs`, or `last_obs` an episode")
 
     def batch(self, state: State) -> Batch:
         """Uniform over all steps, with replacement."""
         keys, size = fork(state.keys, BATCHES), self.reads.batch_size
         if not isinstance(self.reads, Transitions):
-            return self._at(below(len(self.left), keys, state.step, size))
-        starts = torch.nonzero(self.since == 0).flatten()
-        first = starts[below(len(starts), fork(keys, FIRST), state.step, size)]
+            return self._at(self.kept[below(len(self.kept), keys, state.step, size)])
+        first = self.starts[below(len(self.starts), fork(keys, FIRST), state.step, size)]
         return self._transitions(self.followed[below(len(self.followed), keys, state.step, size)], first)
 
     def once(self, members: int, batch_size: int) -> Iterator[tuple[int, Batch]]:
@@ -76,13 +92,12 @@ class OfflineFeed(Feed):
         Windows do not overlap, so that every step is seen once with them too.
         """
         if isinstance(self.reads, Transitions):
-            starts = torch.nonzero(self.since == 0).flatten()
             for rows in self.followed.split(batch_size):
-                first = starts[torch.arange(len(rows), device=rows.device) % len(starts)]
+                first = self.starts[torch.arange(len(rows), device=rows.device) % len(self.starts)]
                 yield len(rows), self._transitions(rows.expand(members, -1), first.expand(members, -1))
             return
         length = self.reads.length if isinstance(self.reads, Windows) else 1
-        firsts = torch.nonzero(self.since % length == 0).flatten()
+        firsts = self.kept[self.since[self.kept] % length == 0]
         for rows in firsts.split(batch_size):
             batch = self._at(rows.expand(members, -1))
             yield int(self.left[rows].clamp(max=length).sum()), batch
@@ -96,14 +111,18 @@ class OfflineFeed(Feed):
         return WindowBatch(self._gather(inside), _take(self.actions, self.step_rows[inside]), ahead < left)
 
     def _transitions(self, steps: Int64[Tensor, "M B"], first: Int64[Tensor, "M B"]) -> TransitionBatch:
-        rows = self.step_rows[steps]
-        after = self._gather(steps, 1)
+        rows = _take(self.step_rows, steps)
         return TransitionBatch(
-            self._gather(steps), _take(self.actions, rows), after, self.terminated[rows], self._gather(first)
+            self._gather(steps),
+            _take(self.actions, rows),
+            _take(self.rewards, rows),
+            self._gather(steps, 1),
+            _take(self.terminated, rows),
+            self._gather(first),
         )
 
     def _gather(self, steps: Int64[Tensor, "M ..."], ahead: int = 0) -> Observations:
-        rows = self.observation_rows[steps] + ahead
+        rows = _take(self.observation_rows, steps) + ahead
         return {key: _take(values, rows) for key, values in self.observations.items()}
 
 
@@ -112,6 +131,13 @@ def _followed(demos: Demonstrations, rows: np.ndarray, left: np.ndarray) -> np.n
     blind = left == 1
     blind[blind] = ~np.asarray(demos.table.column("final_observation"), bool)
     return ~blind | demos.terminated[rows]
+
+
+def _kept(demos: Demonstrations, since: np.ndarray, subsample: int, seed: int) -> np.ndarray:
+    """By step: whether it is read, (steps,) bool. An episode shorter than its place keeps its first step."""
+    places = np.random.default_rng(seed).integers(subsample, size=len(demos))
+    places = np.minimum(places, demos.lengths - 1)
+    return since % subsample == np.repeat(places % subsample, demos.lengths)
 
 
 def _column(values: np.ndarray, device: str | torch.device) -> Tensor:

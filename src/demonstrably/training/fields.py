@@ -57,12 +57,14 @@ def from_text(text: str, kinds: tuple[type, ...], what: str) -> Any:
     if any(field not in hints for field in given):
         known = ", ".join(hints) or "nothing"
         raise ValueError(f"{what} {text!r}: {name} takes {known}, as in {example(by_name[name])}")
-    for field, value in given.items():
+    values = {field: _value(node, hints[field], field) for field, node in given.items()}
+    for field, value in values.items():
         if not _fits(value, hints[field]):
             words = ", ".join(map(repr, typing.get_args(hints[field]))) if _is_word(hints[field]) else ""
             advice = f"give one of {words}" if words else f"write it as {example(by_name[name])}"
             raise ValueError(f"{what} {text!r}: {field} cannot be {value!r}; {advice}")
-    return by_name[name](**{f: float(value) if hints[f] is float else value for f, value in given.items()})
+    whole = {field: _is_real(hints[field]) and isinstance(value, int) for field, value in values.items()}
+    return by_name[name](**{field: float(value) if whole[field] else value for field, value in values.items()})
 
 
 def text_name(kind: type) -> str:
@@ -83,20 +85,50 @@ def parts_of(hint: Any) -> tuple[type, ...]:
     return tuple(option for option in options if isinstance(option, type) and dataclasses.is_dataclass(option))
 
 
-def _arguments(text: str) -> dict[str, Any] | None:
-    """The values in `field=value, ...`, None where it is written otherwise."""
+def _arguments(text: str) -> dict[str, ast.expr] | None:
+    """What stands in `field=value, ...`, None where it is written otherwise."""
     try:
-        call = ast.parse(f"f({text})", mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-            return None
-        given = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-        return given if len(given) == len(call.keywords) else None
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):  # what the two may raise
+        # Parts are named with hyphens, which are no part of a Python name
+        call = ast.parse(f"f({re.sub(r'(?<=[a-z0-9])-(?=[a-z])', '_', text)})", mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):  # what it may raise
+        return None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+        return None
+    given = {str(keyword.arg): keyword.value for keyword in call.keywords}
+    usable = all(_is_part(node) or _literal(node) is not None for node in given.values())
+    return given if len(given) == len(call.keywords) and usable else None
+
+
+def _is_part(node: ast.expr) -> bool:
+    """Whether it is written as a part is: a name, with or without fields."""
+    return isinstance(node, ast.Name) or (isinstance(node, ast.Call) and isinstance(node.func, ast.Name))
+
+
+def _literal(node: ast.expr) -> tuple[Any] | None:
+    """The value of a number, a word, a truth value or a tuple of them, alone in a tuple; None where it is none."""
+    try:
+        return (ast.literal_eval(node),)
+    except (ValueError, TypeError, MemoryError, RecursionError):
         return None
 
 
+def _value(node: ast.expr, hint: Any, field: str) -> Any:
+    """What a field is given: a part of its own, or a plain value."""
+    plain = _literal(node)
+    if plain is not None:
+        return plain[0]
+    words = ast.unparse(node)
+    kinds = parts_of(hint)
+    return from_text(words.replace("_", "-", words.split("(")[0].count("_")), kinds, field) if kinds else words
+
+
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of the type of a field: a number, a truth value, one of some words, or a tuple of numbers."""
+    """Whether a value is of the type of a field: a number, a truth value, one of some words, a part, or a tuple."""
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else ()
+    if options:
+        return any(_fits(value, option) for option in options)
+    if hint is types.NoneType:
+        return value is None
     if _is_word(hint):
         return isinstance(value, str) and value in typing.get_args(hint)
     if typing.get_origin(hint) is tuple:
@@ -104,6 +136,11 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is bool or isinstance(value, bool):
         return hint is bool and isinstance(value, bool)
     return isinstance(value, int | float) if hint is float else isinstance(value, hint)
+
+
+def _is_real(hint: Any) -> bool:
+    """Whether a whole number given for it means a real one."""
+    return hint is float or (float in typing.get_args(hint) and int not in typing.get_args(hint))
 
 
 def _is_word(hint: Any) -> bool:

@@ -62,7 +62,7 @@ ADVICE = (
 
 
 def _require_finite(values: dict[str, np.ndarray], done: int, state: State) -> None:
-    parameters = [p for optimizer in state.optimizers.values() for p in optimizer.not_finite()][:3]
+    parameters = [f"{name}/{p}" for name, optimizer in state.updated().items() for p in optimizer.not_finite()][:3]
     where = f"; not finite by now: {', '.join(parameters)}" if parameters else ""
     for name, value in values.items():
         if not np.isfinite(value).all():

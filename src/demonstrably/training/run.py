@@ -86,14 +86,18 @@ class Run:
         """Folder of a checkpoint, there or not."""
         return self.path / CHECKPOINTS / f"{step:06d}"
 
-    def policy(self, checkpoint: int | None = None, device: str = "cpu") -> Policy:
-        """All members at a checkpoint, by default the last. ValueError names the checkpoints there are."""
+    def chosen(self, checkpoint: int | None = None) -> int:
+        """A checkpoint's step, by default the last one's. ValueError names the checkpoints there are."""
         steps = self.checkpoints
         if not steps:
             raise ValueError(f"{self.path} has no checkpoint yet: train it, with --resume if it was interrupted")
         if checkpoint is not None and checkpoint not in steps:
             raise ValueError(f"{self.path} has no checkpoint {checkpoint}: it has {', '.join(map(str, steps))}")
-        return checkpoints.load_policy(self.checkpoint(steps[-1] if checkpoint is None else checkpoint), device)
+        return steps[-1] if checkpoint is None else checkpoint
+
+    def policy(self, checkpoint: int | None = None, device: str = "cpu") -> Policy:
+        """All members at a checkpoint, by default the last. ValueError names the checkpoints there are."""
+        return checkpoints.load_policy(self.checkpoint(self.chosen(checkpoint)), device)
 
     def metrics(self) -> list[dict[str, Any]]:
         """metrics.jsonl, a line that was cut short left out. ValueError names a line that is broken otherwise."""

@@ -1,0 +1,61 @@
+"""Checks of demonstrations against the environment that a learner is about to gather its own experience in."""
+
+import numpy as np
+from gymnasium import spaces
+
+from demonstrably.data.demonstrations import Demonstrations
+from demonstrably.data.wording import percent
+from demonstrably.evaluation.environments import Interface, interface, make
+
+OUTSIDE = 1e-3  # of the range: beyond rounding, and beyond what clipping at the bounds changes
+MOST_OUTSIDE = 0.01  # share of the steps; more is no stray value but another unit
+
+
+def check_evidence(demos: Demonstrations, *, trust_ends: bool = False) -> None:
+    """ValueError where an inverse learner would learn something wrong of them, and no step of it would fail.
+
+    With `trust_ends` episodes may stop short of the environment's time limit without having ended by the task.
+    Demonstrations that name no environment, or one of several seats, pass.
+    """
+    if demos.environment is None or demos.environment.seats > 1:
+        return
+    env = make(demos.environment)
+    offered = interface(demos.environment, env)
+    env.close()
+    _check_units(demos, offered)
+    if not trust_ends:
+        _check_ends(demos, offered)
+
+
+def _check_units(demos: Demonstrations, offered: Interface) -> None:
+    """ValueError where many actions are outside the environment's bounds: they are in other units."""
+    box, actions = offered.actions, np.concatenate([demos.actions[part] for part in demos.step_slices()])
+    if not isinstance(box, spaces.Box) or box.shape != actions.shape[1:]:
+        return  # another kind of action: making the environments says so
+    slack = OUTSIDE * np.minimum(box.high - box.low, 1e6)  # bounds may be infinite
+    share = float(((actions < box.low - slack) | (actions > box.high + slack)).any(1).mean())
+    if share > MOST_OUTSIDE:
+        raise ValueError(
+            f"{percent(share)} of the demonstrated actions are outside the bounds of {offered.name}: they reach from "
+            f"{actions.min():.3g} to {actions.max():.3g}, and it takes {box.low.min():.3g} to {box.high.max():.3g}; "
+            "scale them to its units"
+        )
+
+
+def _check_ends(demos: Demonstrations, offered: Interface) -> None:
+    """ValueError where episodes are cut off before the time limit and none of the file ended by the task.
+
+    What comes after a death is worth nothing. A file that does not tell deaths from time-outs makes a learner value it
+    as though the episode had gone on. One such episode may be a recording that was stopped; a last step without what
+    followed it is not learned from, and does no harm.
+    """
+    if offered.limit is None or any(episode.terminated.any() for episode in demos):
+        return
+    final = np.asarray(demos.table.column("final_observation"), bool)
+    short = (demos.lengths < offered.limit) & final
+    if short.sum() > 1 or short.all():
+        raise ValueError(
+            f"{short.sum()} of {len(demos)} demonstrated episodes stop before the time limit of {offered.name}, "
+            f"{offered.limit} steps, and none is marked as ended by the task (`terminated`): a death would be learned "
+            "as a time-out; record `terminated`, or give --trust-ends where the recordings were just stopped"
+        )

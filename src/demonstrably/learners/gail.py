@@ -1,0 +1,204 @@
+"""GAIL: a discriminator learns to tell demonstrated steps from the learner's own; to be taken for them is the reward.
+
+Ho and Ermon 2016, "Generative Adversarial Imitation Learning", arXiv 1606.03476, sections 4 and 5, off-policy and with
+absorbing states as in Kostrikov et al. 2019, "Discriminator-Actor-Critic", arXiv 1809.02925, sections 4.1 and 4.2.
+
+Uses: Eq. 1, the discriminator's loss; Eq. 2, the same for what follows the task's end; Eq. 3, the reward in three
+forms; Eq. 4, what the end of the task is worth. D is the probability that a step was demonstrated, x its logit.
+**Departures**: the replay stands for the policy's own steps, unweighted. All that follows an end is one state, so one
+number is its logit, exactly, in place of a dimension that marks it in every observation. As that number has no
+neighbors that would restrain it, both sides count a few ends that nobody saw. A time-out is not an end.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from demonstrably.data.batches import Experience, ExperienceBatch, TransitionBatch, joined
+from demonstrably.learners.adam import Adam, PerMember
+from demonstrably.learners.contract import Learner, Metrics, State
+from demonstrably.learners.generator import Generator, action_of, generator_for
+from demonstrably.learners.policies import ActorPolicy
+from demonstrably.learners.sac import SAC
+from demonstrably.learners.soft_q import SoftQ
+from demonstrably.nets.discriminator import Discriminator, Score, gradient_penalty, interpolates, slopes
+from demonstrably.nets.encoder import Encoder
+from demonstrably.nets.linear import generators
+from demonstrably.nets.mlp import MLP
+from demonstrably.nets.random import fork, uniform
+from demonstrably.nets.vision import SmallCNN
+from demonstrably.spec import Spec
+
+BETWEEN = 3  # fork of a member's noise, besides those of its generator: where slopes are penalized
+APART = 1 << 40  # added to the seed of the discriminator's first weights, so that they are not the generator's
+UNSEEN = 1e-3  # ends a step that both sides count besides those seen; without them the rarer side's logit is endless
+
+# --- losses ---
+
+
+def discriminator_loss(demonstrated: Float[Tensor, "M B"], own: Float[Tensor, "M N"]) -> Float[Tensor, "M"]:
+    """Eq. 1: - E_demonstrated[log D] - E_own[log(1 - D)], of the logits."""
+    return softplus(-demonstrated).mean(1) + softplus(own).mean(1)
+
+
+def absorbing_loss(
+    logit: Float[Tensor, "M 1"], demonstrated: Bool[Tensor, "M B"], own: Bool[Tensor, "M N"], unseen: float = UNSEEN
+) -> Float[Tensor, "M"]:
+    """Eq. 2: Eq. 1 of the step in the absorbing state that follows each terminated one, a step of the batch.
+
+    It is least where the logit is the log ratio of both sides' ends a step, `unseen` ones included.
+    """
+    shown, lived = (ends.float().mean(1, keepdim=True) + unseen for ends in (demonstrated, own))
+    return (shown * softplus(-logit) + lived * softplus(logit)).squeeze(1)
+
+
+Form = Literal["logit", "positive", "negative"]
+FORMS: Mapping[Form, Callable[[Tensor], Tensor]] = MappingProxyType(
+    {"logit": lambda x: x, "positive": softplus, "negative": lambda x: -softplus(-x)}
+)
+"""Eq. 3: log D - log(1 - D), the logit itself; -log(1 - D), never below 0; log D, never above 0."""
+
+
+def valued_ends(
+    reward: Float[Tensor, "M B"], terminated: Bool[Tensor, "M B"], absorbing: Float[Tensor, "M 1"], discount: float
+) -> Float[Tensor, "M B"]:
+    """Eq. 4: after the task's end the absorbing state's reward is paid for ever, discount / (1 - discount) times."""
+    return reward + terminated * absorbing * (discount / (1 - discount))
+
+
+# --- learner ---
+
+ONLINE = (SAC(), SoftQ())
+VARIABLE = (
+    "gail with form {form!r} and without absorbing states pays for {aim}, whatever was demonstrated, and an episode "
+    "was ended by the task: turn `absorbing` on, choose form 'logit', or set `allow_variable_horizon` "
+    "(docs/learners/gail.md, Variable horizons)"
+)
+
+
+@dataclass(frozen=True)
+class GAIL(Learner):
+    """Generative adversarial imitation, off-policy: a reward from a discriminator, and a generator that earns it."""
+
+    generator: Generator | None = None  # None: sac, or soft-q where actions are discrete
+    batch_size: int = 256  # demonstrated steps an update, and as many of its own
+    learning_rate: PerMember = 3e-4  # of the discriminator
+    gradient_penalty: float = 10.0
+    form: Form = "logit"
+    absorbing: bool = True
+    allow_variable_horizon: bool = False  # of a reward of one sign without absorbing states
+    normalize: bool = True
+    body: MLP = MLP((256, 256))
+    vision: SmallCNN = SmallCNN(crop=1.0)
+
+    def __post_init__(self) -> None:
+        if self.form not in FORMS:
+            raise ValueError(f"form {self.form!r} must be one of {', '.join(map(repr, FORMS))}")
+        if self.gradient_penalty < 0:
+            raise ValueError(f"gradient_penalty {self.gradient_penalty}: must be 0 (none) or above")
+
+    def reads(self) -> Experience:
+        """Demonstrated steps and its own, as many of each."""
+        biased = not (self.absorbing or self.form == "logit" or self.allow_variable_horizon)
+        aim = "living on" if self.form == "positive" else "an early end"
+        return Experience(self.batch_size, self.batch_size, VARIABLE.format(form=self.form, aim=aim) if biased else "")
+
+    def init(self, spec: Spec, *, members: int, seed: int, device: str | torch.device) -> State:
+        """The generator and a discriminator. ValueError where the generator does not fit the actions."""
+        generator = generator_for(self.generator, ONLINE, spec.action)
+        part = generator.init(spec, members=members, seed=seed, device=device)
+        draws = generators(members, seed + APART)
+        encoder = Encoder(spec.observations, self.vision, normalize=self.normalize, draws=draws)
+        network = Discriminator(Score(encoder, spec.action, self.body, draws), members).to(device)
+        optimizers = {"discriminator": Adam(network, self.learning_rate, members=members)}
+        return State.around(part, {"discriminator": network}, optimizers)
+
+    def step(self, state: State, batch: ExperienceBatch) -> Metrics:
+        """One update of the discriminator, then of the generator by what it now thinks of the own steps."""
+        part, network = state.parts["generator"], discriminator_of(state)
+        loss, inputs, logits = self._judged(network, batch)
+        penalty = slope_penalty(state, network.score, inputs) if self.gradient_penalty else torch.zeros_like(loss)
+        state.optimizers["discriminator"].step(loss + self.gradient_penalty * penalty)
+        generator = generator_for(self.generator, ONLINE, action_of(part))
+        own = self._rewarded(network, batch.own, generator.discount)
+        metrics = generator.update(part, own)
+        state.step += 1
+        own_reward = {"own_reward": own.rewards.mean(1), "penalty": penalty.detach()}
+        shown = FORMS[self.form](logits[:, : -self.batch_size].detach()).mean(1)
+        return verdicts(loss, logits, self.batch_size) | {"reward": shown} | own_reward | renamed(metrics)
+
+    def loss(self, state: State, batch: ExperienceBatch) -> Float[Tensor, "M"]:
+        """Eq. 1 and Eq. 2, without the penalty."""
+        return self._judged(discriminator_of(state), batch)[0]
+
+    def policy(self, state: State) -> ActorPolicy:
+        """The generator's, without its chance."""
+        part = state.parts["generator"]
+        return generator_for(self.generator, ONLINE, action_of(part)).policy(part)
+
+    def explore(self, state: State) -> ActorPolicy:
+        """The generator's."""
+        part = state.parts["generator"]
+        return generator_for(self.generator, ONLINE, action_of(part)).explore(part)
+
+    @torch.no_grad()
+    def reward(self, state: State, batch: TransitionBatch) -> Float[Tensor, "M B"]:
+        """Eq. 3: of the steps alone, whatever an end is worth."""
+        return FORMS[self.form](discriminator_of(state).score(batch.observations, batch.actions))
+
+    def _judged(
+        self, network: Discriminator, batch: ExperienceBatch
+    ) -> tuple[Float[Tensor, "M"], Float[Tensor, "M N W"], Float[Tensor, "M N"]]:
+        """The loss; inputs and logits of all steps, the demonstrated ones first."""
+        assert batch.demonstrated, "it reads demonstrated steps"
+        steps, shown = joined(batch.demonstrated, batch.own), batch.demonstrated.terminated.shape[1]
+        inputs = network.score.inputs(steps.observations, steps.actions)
+        logits = network.score.judged(inputs)
+        loss = discriminator_loss(logits[:, :shown], logits[:, shown:])
+        if self.absorbing:
+            ends = batch.demonstrated.terminated, batch.own.terminated
+            loss = loss + absorbing_loss(network.absorbing(), *ends)
+        return loss, inputs, logits
+
+    @torch.no_grad()
+    def _rewarded(self, network: Discriminator, steps: TransitionBatch, discount: float) -> TransitionBatch:
+        """The steps with Eq. 3 for rewards, and Eq. 4 where the task was over."""
+        form = FORMS[self.form]
+        reward = form(network.score(steps.observations, steps.actions))
+        if self.absorbing:
+            reward = valued_ends(reward, steps.terminated, form(network.absorbing()), discount)
+        return replace(steps, rewards=reward)
+
+
+def discriminator_of(state: State) -> Discriminator:
+    """The discriminator of a learner that has one."""
+    network = state.networks["discriminator"]
+    assert isinstance(network, Discriminator)
+    return network
+
+
+def slope_penalty(state: State, score: Score, inputs: Float[Tensor, "M two_B W"]) -> Float[Tensor, "M"]:
+    """The penalty between pairs of inputs, the demonstrated ones first, at places that the members' noise draws."""
+    demonstrated, own = inputs.chunk(2, dim=1)
+    shares = uniform(fork(state.noise, BETWEEN), state.step, own.shape[1])
+    return gradient_penalty(slopes(score, interpolates(demonstrated, own, shares)))
+
+
+def verdicts(loss: Float[Tensor, "M"], logits: Float[Tensor, "M N"], own: int) -> Metrics:
+    """The loss, and the share of right verdicts, of which the last `own` are on own steps."""
+    right = torch.cat([logits[:, :-own] > 0, logits[:, -own:] < 0], 1)
+    return {"loss": loss.detach(), "accuracy": right.float().mean(1)}
+
+
+def renamed(metrics: Metrics) -> Metrics:
+    """The generator's metrics, its loss by another name."""
+    return {"critic_loss" if name == "loss" else name: value for name, value in metrics.items()}
+
+
+PRESETS: dict[str, GAIL] = {}

@@ -1,0 +1,221 @@
+"""Soft actor-critic: learn by trial in the environment, from its rewards or from others that are put in their place.
+
+Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications", arXiv 1812.05905, sections 4 to 6.
+
+Uses: Eq. 1, the soft value of the observations that follow (their Eq. 3); Eq. 2, the critics' loss (Eq. 5); Eq. 3, the
+actor's loss (Eq. 9); Eq. 4, the temperature's loss (Eq. 18). It is also the generator of inverse learners.
+**Departures**: a time-out is bootstrapped and never taken for a death. The log standard deviation is kept within
+[-5, 2]. Log-densities are of actions scaled to [-1, 1], so that the entropy target means the same in any units.
+"""
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from demonstrably.data.batches import Experience, ExperienceBatch, Observations, TransitionBatch
+from demonstrably.learners.adam import Adam, PerMember
+from demonstrably.learners.contract import Learner, Metrics, State
+from demonstrably.learners.policies import ActorPolicy, actor_of, exploring
+from demonstrably.nets.actor import Actor
+from demonstrably.nets.average import follow
+from demonstrably.nets.critics import Critics, copies, held
+from demonstrably.nets.encoder import Encoder
+from demonstrably.nets.heads import TanhGaussian
+from demonstrably.nets.linear import generators
+from demonstrably.nets.mlp import MLP
+from demonstrably.nets.random import fork, normal
+from demonstrably.nets.scalar import Scalar
+from demonstrably.nets.vision import SmallCNN
+from demonstrably.spec import Continuous, Spec
+
+FOLLOWING, NOW, JUDGED = 1, 2, 3  # forks of a member's noise: actions after a step, and at it for either use
+
+# --- losses ---
+
+
+def soft_value(
+    values: Float[Tensor, "M C B"], log_density: Float[Tensor, "M B"], temperature: Float[Tensor, "M 1"]
+) -> Float[Tensor, "M B"]:
+    """Eq. 1: V(s) = min_c Q_c(s, a) - temperature log pi(a | s), for one action a drawn from the policy."""
+    return values.amin(1) - temperature * log_density
+
+
+def critic_loss(values: Float[Tensor, "M C B"], target: Float[Tensor, "M B"]) -> Float[Tensor, "M"]:
+    """Eq. 2: mean squared distance to r + discount V(s'), summed over the critics."""
+    return (values - target.unsqueeze(1)).square().mean(2).sum(1)
+
+
+def actor_loss(
+    values: Float[Tensor, "M C B"], log_density: Float[Tensor, "M B"], temperature: Float[Tensor, "M 1"]
+) -> Float[Tensor, "M"]:
+    """Eq. 3: E[temperature log pi(a | s) - min_c Q_c(s, a)]."""
+    return -soft_value(values, log_density, temperature).mean(1)
+
+
+def temperature_loss(
+    log_temperature: Float[Tensor, "M 1"], log_density: Float[Tensor, "M B"], entropy: float
+) -> Float[Tensor, "M"]:
+    """Eq. 4: it rises while the policy's entropy is below the one that is wanted."""
+    return -(log_temperature * (log_density + entropy)).mean(1)
+
+
+# --- learner ---
+
+
+@dataclass(frozen=True)
+class SAC(Learner):
+    """Soft actor-critic: reinforcement learning for continuous actions, and the generator of inverse learners."""
+
+    learning_rate: PerMember = 3e-4
+    actor_learning_rate: PerMember | None = None  # None: as `learning_rate`
+    batch_size: int = 256
+    discount: float = 0.99
+    target_rate: float = 0.005
+    temperature: float | None = None  # None: learned, so that the policy keeps `entropy`
+    entropy: float | None = None  # target entropy; None: minus the number of action dimensions
+    critics: int = 2
+    normalize: bool = False
+    body: MLP = MLP((256, 256))
+    vision: SmallCNN = SmallCNN(crop=1.0)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.discount < 1 or not 0 < self.target_rate <= 1 or self.critics < 1:
+            raise ValueError(
+                f"discount {self.discount} must be in (0, 1), target_rate {self.target_rate} in (0, 1], and critics "
+                f"{self.critics} at least 1"
+            )
+        if self.temperature is not None and self.temperature < 0:
+            raise ValueError(f"temperature {self.temperature}: give 0 or above, or none to have it learned")
+
+    def reads(self) -> Experience:
+        """Steps of its own."""
+        return Experience(self.batch_size, 0)
+
+    def init(self, spec: Spec, *, members: int, seed: int, device: str | torch.device) -> State:
+        """An actor, critics, their targets and a temperature. ValueError for discrete actions."""
+        if not isinstance(spec.action, Continuous):
+            raise ValueError("sac needs continuous actions, and these are discrete: use soft-q")
+        draws, twins = generators(members, seed), copies(members, self.critics, seed)
+        actor_encoder, critic_encoder = (
+            Encoder(spec.observations, self.vision, normalize=self.normalize, draws=draws) for _ in range(2)
+        )
+        body = self.body.build(actor_encoder.outputs, draws)
+        actor = Actor(spec, actor_encoder, body, TanhGaussian(), draws).to(device)
+        critics = Critics(critic_encoder, spec.action.dim, self.body, self.critics, twins).to(device)
+        temperature = Scalar(math.log(max(1.0 if self.temperature is None else self.temperature, 1e-12)), members)
+        networks: dict[str, nn.Module] = {"actor": actor, "critic": critics, "target": copy.deepcopy(critics)}
+        networks["temperature"] = temperature.to(device)
+        rate, slower = self.learning_rate, self.actor_learning_rate
+        optimizers = {
+            "critic": Adam(critics, rate, members=members),
+            "actor": Adam(actor, rate if slower is None else slower, members=members),
+        }
+        if self.temperature is None:
+            optimizers["temperature"] = Adam(temperature, rate, members=members)
+        return State.of(networks, optimizers, members=members, seed=seed, device=device)
+
+    def step(self, state: State, batch: ExperienceBatch) -> Metrics:
+        """One update from the environment's rewards."""
+        return self.update(state, batch.own)
+
+    def update(self, state: State, batch: TransitionBatch) -> Metrics:
+        """One update from the batch's rewards: critics, actor, temperature, targets."""
+        loss, values = self._critic_loss(state, batch)
+        state.optimizers["critic"].step(loss)
+        metrics = self.improve(state, batch.observations)
+        return {"loss": loss.detach(), "value": values.detach().mean((1, 2))} | metrics
+
+    def loss(self, state: State, batch: ExperienceBatch) -> Float[Tensor, "M"]:
+        """Eq. 2 on the learner's own steps."""
+        return self._critic_loss(state, batch.own)[0]
+
+    def policy(self, state: State) -> ActorPolicy:
+        """The squashed mean."""
+        return ActorPolicy(actor_of(state).spec, actor_of(state))
+
+    def explore(self, state: State) -> ActorPolicy:
+        """Draws from the squashed Gaussian."""
+        return ActorPolicy(actor_of(state).spec, actor_of(state), exploring)
+
+    # What inverse learners need besides `update`.
+
+    def judged(
+        self, state: State, batch: TransitionBatch
+    ) -> tuple[Float[Tensor, "M C B"], Float[Tensor, "M C B"]]:
+        """Q(s, a) of the batch's actions, and by Eq. 1 but for the minimum V(s); both differentiable in the critics."""
+        with torch.no_grad():
+            drawn, log_density = self._draw(state, batch.observations, JUDGED)
+        critics, actor = _critics(state), actor_of(state)
+        features = critics.encoder(batch.observations)
+        actions = torch.cat([_scaled(actor, batch.actions), drawn], 1)
+        chosen, value = critics.values(torch.cat([features, features], 1), actions).chunk(2, dim=2)
+        return chosen, value - (_temperature(state) * log_density).unsqueeze(1)
+
+    @torch.no_grad()
+    def following(self, state: State, batch: TransitionBatch) -> Float[Tensor, "M B"]:
+        """Eq. 1 of the targets at the next observations, 0 where the task was over."""
+        drawn, log_density = self._draw(state, batch.next_observations, FOLLOWING)
+        target = state.networks["target"]
+        value = soft_value(target(batch.next_observations, drawn), log_density, _temperature(state))
+        return value * ~batch.terminated
+
+    def improve(self, state: State, observations: Observations) -> Metrics:
+        """Actor, temperature and targets, after the critics."""
+        critics, temperature = _critics(state), _temperature(state)
+        drawn, log_density = self._draw(state, observations, NOW)
+        with held(critics):
+            loss = actor_loss(critics(observations, drawn), log_density, temperature)
+            state.optimizers["actor"].step(loss)
+        if self.temperature is None:
+            target = -float(drawn.shape[-1]) if self.entropy is None else self.entropy
+            log_temperature = state.networks["temperature"]()
+            state.optimizers["temperature"].step(temperature_loss(log_temperature, log_density.detach(), target))
+        follow(state.networks["target"], critics, self.target_rate)
+        state.step += 1
+        return {"entropy": -log_density.detach().mean(1), "temperature": temperature.squeeze(1)}
+
+    def log_density(self, state: State, batch: TransitionBatch) -> Float[Tensor, "M B"]:
+        """log pi(a | s) of the batch's actions."""
+        actor = actor_of(state)
+        return -actor.loss(actor.body(actor.encoder(batch.observations)), batch.actions)
+
+    def _critic_loss(
+        self, state: State, batch: TransitionBatch
+    ) -> tuple[Float[Tensor, "M"], Float[Tensor, "M C B"]]:
+        """Eq. 2, and the values of the batch's actions."""
+        target = batch.rewards + self.discount * self.following(state, batch)
+        values = _critics(state)(batch.observations, _scaled(actor_of(state), batch.actions))
+        return critic_loss(values, target), values
+
+    def _draw(
+        self, state: State, observations: Observations, purpose: int
+    ) -> tuple[Float[Tensor, "M B A"], Float[Tensor, "M B"]]:
+        """An action for each observation, scaled to [-1, 1], and its log-density."""
+        actor = actor_of(state)
+        outputs = actor.outputs(actor.body(actor.encoder(observations)))
+        rows, width = outputs.shape[1], outputs.shape[2] // 2
+        noise = normal(fork(state.noise, purpose), state.step, rows * width).view(-1, rows, width)
+        assert isinstance(actor.head, TanhGaussian)
+        return actor.head.draw(outputs, noise)
+
+
+def _critics(state: State) -> Critics:
+    critics = state.networks["critic"]
+    assert isinstance(critics, Critics)
+    return critics
+
+
+def _scaled(actor: Actor, actions: Float[Tensor, "M B A"]) -> Float[Tensor, "M B A"]:
+    assert actor.scaling
+    return actor.scaling.inward(actions)
+
+
+def _temperature(state: State) -> Float[Tensor, "M 1"]:
+    return state.networks["temperature"]().detach().exp()
+
+
+PRESETS: dict[str, SAC] = {}

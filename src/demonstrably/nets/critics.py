@@ -1,0 +1,59 @@
+"""Q-functions of observation and continuous action: several a member, all in one batched network."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from demonstrably.nets.encoder import Encoder, Observations
+from demonstrably.nets.linear import Generators, Linear
+from demonstrably.nets.mlp import MLP
+from demonstrably.nets.products import perceptron
+from demonstrably.nets.random import fork, streams
+
+SEEDS = 2**32 - 1  # torch's CPU generator reads no more of a seed: higher bits would start equal ones
+
+
+def copies(members: int, count: int, seed: int) -> list[torch.Generator]:
+    """One CPU generator a copy, member by member: copy 0 of member i starts from seed + i, as `generators` has it."""
+    keys = streams(torch.arange(seed, seed + members))
+    others = [(fork(keys, k) & SEEDS).tolist() for k in range(1, count)]
+    starts = [range(seed, seed + members), *others]
+    return [torch.Generator().manual_seed(of_copy[i]) for i in range(members) for of_copy in starts]
+
+
+class Critics(nn.Module):
+    """`count` Q-functions a member. They share its encoder and nothing else."""
+
+    def __init__(self, encoder: Encoder, action: int, body: MLP, count: int, draws: Generators):
+        """`draws` has a generator for every Q-function, member by member; `action` is the action's width."""
+        super().__init__()
+        self.encoder, self.count = encoder, count
+        self.body = body.build(encoder.outputs + action, draws)
+        self.last = Linear(self.body.outputs, 1, draws)
+
+    def forward(self, observations: Observations, actions: Float[Tensor, "M B A"]) -> Float[Tensor, "M C B"]:
+        """Values of actions that are scaled to [-1, 1]."""
+        return self.values(self.encoder(observations), actions)
+
+    def values(self, features: Float[Tensor, "M B F"], actions: Float[Tensor, "M B A"]) -> Float[Tensor, "M C B"]:
+        """Values, given the encoder's features."""
+        x = torch.cat([features, actions], -1)
+        x = x.repeat_interleave(self.count, 0) if self.count > 1 else x
+        layers = [*self.body.pairs(), (self.last.bias, self.last.weight)]
+        return perceptron(x, layers, rectified=len(layers) - 1).float().view(len(features), self.count, -1)
+
+
+@contextmanager
+def held(module: nn.Module) -> Iterator[None]:
+    """Inside the block gradients pass through the network and are not computed for its weights."""
+    wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in wanted:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(True)

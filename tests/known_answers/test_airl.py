@@ -1,0 +1,105 @@
+"""AIRL against values by hand, and on a ring of states whose reward can be known."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from demonstrably.data.batches import ExperienceBatch, TransitionBatch
+from demonstrably.learners.airl import AIRL, policy_logit, shaped
+from demonstrably.learners.gail import discriminator_of
+from demonstrably.learners.sac import SAC
+from demonstrably.learners.soft_q import SoftQ
+from demonstrably.nets.mlp import MLP
+from demonstrably.spec import Discrete, Field, Spec
+
+DISCOUNT = 0.9
+STATES = 3
+SPEC = Spec({"flat": Field((STATES,))}, Discrete(2))
+
+
+def test_the_shaped_reward_by_hand() -> None:
+    reward, potential, following = torch.tensor([[1.0, 1.0]]), torch.tensor([[2.0, 3.0]]), torch.tensor([[4.0, 5.0]])
+    found = shaped(reward, potential, following, torch.tensor([[False, True]]), 0.5)
+    assert found.tolist() == [[1 + 0.5 * 4 - 2, 1 - 3]]  # nothing follows the end
+
+
+def test_the_logit_by_hand() -> None:
+    # f = log 2 and pi = 1/4: D = 2 / (2 + 1/4) = 8/9
+    logit = policy_logit(torch.tensor([[math.log(2)]]), torch.tensor([[math.log(1 / 4)]]), -20.0)
+    assert torch.sigmoid(logit).tolist() == [pytest.approx([8 / 9])]
+    assert policy_logit(torch.tensor([[1.0]]), torch.tensor([[-1e6]]), -20.0).tolist() == [[21.0]]
+
+
+# --- a ring: action 0 goes back, action 1 ahead ---
+
+
+def ring(counts: np.ndarray, *, ends: int = 0) -> TransitionBatch:
+    """That many steps of each state and action, (states, 2), the first `ends` of them terminated."""
+    pairs = np.repeat(np.argwhere(counts >= 0), counts.flatten(), axis=0)
+    after = (pairs[:, 0] + 2 * pairs[:, 1] - 1) % STATES
+    seen, next_seen = ({"flat": torch.eye(STATES)[torch.from_numpy(rows)][None]} for rows in (pairs[:, 0], after))
+    terminated = torch.arange(len(pairs))[None] < ends
+    rewards = torch.full((1, len(pairs)), math.nan)
+    return TransitionBatch(seen, torch.from_numpy(pairs[:, 1])[None], rewards, next_seen, terminated, {})
+
+
+def best_policy(reward: np.ndarray) -> np.ndarray:
+    """pi(a | s) of largest reward plus entropy, (states, 2), by soft value iteration."""
+    states = np.arange(STATES)
+    after = np.stack([(states - 1) % STATES, (states + 1) % STATES], 1)
+    value = np.zeros(STATES)
+    for _ in range(500):
+        worth = reward[:, None] + DISCOUNT * value[after]
+        value = np.logaddexp.reduce(worth, 1)
+    return np.exp(worth - value[:, None])
+
+
+def test_the_reward_of_a_ring_is_recovered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From any of an odd ring's states two others are a step away, so that g is the reward up to a constant."""
+    monkeypatch.setattr(SoftQ, "update", lambda *_: {})  # the policy stays uniform
+    reward = np.array([1.0, 0.0, -0.5])
+    shown = np.rint(60 * best_policy(reward)).astype(int)
+    own = np.full((STATES, 2), 30)
+    generator = SoftQ(discount=DISCOUNT, body=MLP((4,)))
+    learner = AIRL(
+        generator, 180, learning_rate=2e-2, state_only=True, gradient_penalty=0.0, normalize=False, body=MLP((16,))
+    )
+    state = learner.init(SPEC, members=1, seed=0, device="cpu")
+    for weight in state.parts["generator"].networks["critic"].parameters():
+        nn.init.zeros_(weight)
+    batch = ExperienceBatch(ring(own), ring(shown))
+    for _ in range(400):
+        learner.step(state, batch)
+    found = learner.reward(state, ring(np.array([[1, 0]] * STATES)))[0].numpy()
+    np.testing.assert_allclose(found - found.mean(), reward - reward.mean(), atol=0.1)
+
+
+def test_the_generator_gets_f_in_its_own_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[TransitionBatch] = []
+    monkeypatch.setattr(SoftQ, "update", lambda _self, _state, batch: given.append(batch) or {})
+    generator = SoftQ(discount=DISCOUNT, temperature=0.5, body=MLP((4,)))
+    learner = AIRL(generator, 6, learning_rate=1e-9, normalize=False, body=MLP((4,)))
+    state = learner.init(SPEC, members=1, seed=0, device="cpu")
+    network, batch = discriminator_of(state), ring(np.ones((STATES, 2), int), ends=1)
+    nn.init.constant_(network.absorbing.value, 2.0)
+    learner.step(state, ExperienceBatch(batch, batch))
+    potential = network.potential
+    assert potential
+    before, after = (potential(seen, batch.actions) for seen in (batch.observations, batch.next_observations))
+    advantage = learner.reward(state, batch) - before + DISCOUNT * after * ~batch.terminated
+    advantage[0, 0] += 2.0 * 9  # discount / (1 - discount) steps of g in the absorbing state
+    torch.testing.assert_close(given[0].rewards, (0.5 * advantage).detach())
+
+
+@pytest.mark.parametrize("generator", [SAC(), SoftQ(temperature=0.0)])
+def test_a_temperature_that_is_not_fixed_is_refused(generator: SAC | SoftQ) -> None:
+    with pytest.raises(ValueError, match="temperature"):
+        AIRL(generator)
+
+
+def test_wrong_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match="gradient_penalty"):
+        AIRL(gradient_penalty=-1.0)

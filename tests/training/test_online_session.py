@@ -1,0 +1,202 @@
+"""A run that gathers its own experience: stopping and resuming leaves no trace, and what is refused."""
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from demonstrably.data.demonstrations import Demonstrations
+from demonstrably.evaluation.environments import spec_of
+from demonstrably.evaluation.worlds import ArenaWorlds
+from demonstrably.learners.bc import BC
+from demonstrably.learners.iq_learn import IQLearn
+from demonstrably.learners.sac import SAC
+from demonstrably.nets.mlp import MLP
+from demonstrably.spec import Environment, Spec
+from demonstrably.training import session as session_module
+from demonstrably.training.online import Collection
+from demonstrably.training.run import Run
+from demonstrably.training.session import Plan, Session
+from demonstrably.training.worlds import Worlds
+
+PENDULUM = Environment("Pendulum-v1", {"max_episode_steps": 7})
+SPEC = spec_of(PENDULUM)
+LEARNER = SAC(body=MLP((8,)), batch_size=8, learning_rate=1e-2)
+COLLECTION = Collection(environments=2, warm_up=20, updates_per_step=2.0)
+PLAN = Plan(steps=14, members=2, seed=5, checkpoint_every=6, log_every=4, collection=COLLECTION)
+
+
+class Counted(ArenaWorlds):
+    """Says how many were given back."""
+
+    closed = 0
+
+    def close(self) -> None:
+        Counted.closed += 1
+        super().close()
+
+
+def made(spec: Spec, lanes: int, kind: type[ArenaWorlds] = ArenaWorlds) -> Worlds:
+    assert spec.environment
+    return kind(spec.environment, spec, lanes, workers=0)
+
+
+def opened(folder: Path, plan: Plan = PLAN, learner: Any = LEARNER, **rest: Any) -> Session:
+    return Session.open(learner, rest.pop("demos", None), plan, folder, **{"worlds": made, "spec": SPEC} | rest)
+
+
+def finish(session: Session) -> Session:
+    for _ in session.train():
+        pass
+    return session
+
+
+def stopped(folder: Path, step: int) -> None:
+    """A run that is killed when that step is logged."""
+    for progress in opened(folder).train():
+        if progress.step == step:
+            return
+
+
+def logged(run: Run) -> list[dict[str, Any]]:
+    """The metrics without what a clock says."""
+    return [{k: v for k, v in line.items() if k not in ("time", "steps_per_second")} for line in run.metrics()]
+
+
+def files(run: Run) -> dict[str, bytes]:
+    """Every file of every checkpoint, to the byte."""
+    folder = run.path / "checkpoints"
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return finish(opened(tmp_path_factory.mktemp("whole"))).run
+
+
+def test_what_is_written(whole: Run) -> None:
+    assert whole.checkpoints == [6, 12, 14]
+    kept = {name.split("/")[1] for name in files(whole) if name.startswith("000014")}
+    assert kept == {"config.json", "model.safetensors", "training.safetensors", "experience.safetensors"}
+    assert not any("experience" in name or "training" in name for name in files(whole) if "000014" not in name)
+    lines = whole.metrics()
+    assert [line["step"] for line in lines] == [4, 6, 8, 12, 14]
+    assert not any("validation_loss" in line for line in lines)
+    assert len(lines[0]["episode_return"]) == 2 and lines[0]["episode_length"] == [7.0, 7.0]
+    assert whole.config["data"]["path"] is None and whole.config["data"]["episodes"] == 0
+    assert whole.config["plan"]["collection"]["warm_up"] == 20
+    assert whole.policy().members == 2
+
+
+@pytest.mark.parametrize("step", [4, 12])
+def test_stopped_and_resumed_it_equals_the_uninterrupted_run(tmp_path: Path, whole: Run, step: int) -> None:
+    stopped(tmp_path, step)
+    resumed = opened(tmp_path, resume=True)
+    assert resumed.notes == ()
+    finish(resumed)
+    assert logged(resumed.run) == logged(whole)
+    assert files(resumed.run) == files(whole)
+
+
+def test_more_steps_are_welcome(tmp_path: Path) -> None:
+    stopped(tmp_path / "short", 12)
+    longer = replace(PLAN, steps=18)
+    resumed = finish(opened(tmp_path / "short", longer, resume=True)).run
+    uninterrupted = finish(opened(tmp_path / "long", longer)).run
+    assert logged(resumed) == logged(uninterrupted)
+    one, other = ({n: b for n, b in files(run).items() if "config" not in n} for run in (resumed, uninterrupted))
+    assert one == other
+
+
+def test_an_environment_that_forgets_its_seed_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped(tmp_path, 6)
+    reset = ArenaWorlds.reset
+    monkeypatch.setattr(ArenaWorlds, "reset", lambda self, lanes, seeds: reset(self, lanes, [s + 1 for s in seeds]))
+    resumed = opened(tmp_path, resume=True)
+    assert resumed.notes and "does not repeat itself by its seed" in resumed.notes[0]
+    assert finish(resumed).run.checkpoints == [6, 12, 14]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"collection": replace(COLLECTION, warm_up=21)}, "collection .*'warm_up': 20.* and this is .*'warm_up': 21"),
+        ({"collection": replace(COLLECTION, environments=1)}, "collection"),
+        ({"seed": 6}, "seed 5, and this is 6"),
+    ],
+)
+def test_resuming_with_other_options_is_refused(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    Run.create(tmp_path, opened(tmp_path / "made").config)
+    Counted.closed = 0
+    with pytest.raises(ValueError, match=message) as caught:
+        opened(tmp_path, replace(PLAN, **changed), resume=True, worlds=partial(made, kind=Counted))
+    assert "resume it with the same options" in str(caught.value) and Counted.closed == 1
+
+
+def test_experience_that_was_cut_short_is_named(tmp_path: Path) -> None:
+    stopped(tmp_path, 6)
+    path = tmp_path / "checkpoints" / "000006" / "experience.safetensors"
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ValueError, match=r"000006/experience.safetensors cannot be read .*: take another") as caught:
+        opened(tmp_path, resume=True)
+    assert "\n" not in str(caught.value)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"000006/experience.safetensors is missing"):
+        opened(tmp_path, resume=True)
+
+
+def test_however_it_ends_the_environments_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Counted.closed = 0
+    for progress in opened(tmp_path, worlds=partial(made, kind=Counted)).train():
+        assert progress.step == 4
+        break
+    assert Counted.closed == 1
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "config.json").write_text(json.dumps({}))
+    with pytest.raises(ValueError, match="holds a run already"):
+        opened(tmp_path / "there", worlds=partial(made, kind=Counted))
+    assert Counted.closed == 2
+    monkeypatch.setattr(session_module, "train", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        finish(opened(tmp_path / "fails", worlds=partial(made, kind=Counted)))
+    assert Counted.closed == 3
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"learner": IQLearn(online=True, generator=LEARNER)}, "learns from demonstrations: give it a file of them"),
+    ({"learner": BC(body=MLP((8,)))}, "learns from demonstrations: give it a file of them"),
+    ({"worlds": None}, "sac gathers experience of its own: give it an environment"),
+    ({"spec": None}, "give a spec"),
+    ({"spec": spec_of(Environment("CartPole-v1"))}, "sac needs continuous actions.*use soft-q"),
+]
+
+
+@pytest.mark.parametrize(("rest", "message"), REFUSED)
+def test_what_is_refused_leaves_nothing(tmp_path: Path, rest: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        opened(tmp_path / "run", **rest)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_inverse_learner_lives_and_reads(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    demos = Demonstrations.from_arrays(
+        {"observation": random.normal(size=(24, 3))},
+        random.uniform(-2, 2, (21, 1)).astype(np.float32),
+        lengths=[7, 7, 7],
+        action=SPEC.action,
+        environment=PENDULUM,
+    )
+    learner = IQLearn(online=True, batch_size=4, generator=LEARNER)
+    plan = replace(PLAN, steps=4, checkpoint_every=2, subsample=3)
+    run = finish(opened(tmp_path / "a", plan, learner, demos=demos, spec=None)).run
+    assert run.config["data"]["episodes"] == 3 and run.config["data"]["validation"] == []
+    for progress in opened(tmp_path / "b", plan, learner, demos=demos, spec=None).train():
+        if progress.step == 2:
+            break
+    resumed = finish(opened(tmp_path / "b", plan, learner, demos=demos, spec=None, resume=True)).run
+    assert files(resumed) == files(run) and logged(resumed) == logged(run)
