@@ -49,6 +49,16 @@ def test_correlations_equal_those_of_scipy(drawn) -> None:
     assert found.pearson.members[0] > 0.9 and "; members 0.9" in str(found)
 
 
+def test_an_ended_episode_goes_on_earning_what_comes_afterwards() -> None:
+    states, over = np.zeros((15, 1), np.float32), np.zeros(12, bool)
+    over[2] = True  # the first of three episodes, of 3, 4 and 5 steps
+    rows = np.ones(12, np.float32)
+    demos = Demonstrations.from_arrays(states, np.zeros(12, np.int64), rows, over, lengths=[3, 4, 5])
+    found = reward_report(np.stack([rows, 2 * rows]), demos, afterwards=np.array([-1.0, 0.5]))
+    assert found.recovered == ((3 - 2, 4, 5), (6 + 1, 8, 10))
+    assert "go on with it up to step 5" in str(found) and found.to_dict()["afterwards"] == [-1.0, 0.5]
+
+
 def test_scale_and_shaping_leave_episode_returns_alone(drawn) -> None:
     rewards, demos = drawn
     starts = np.cumsum(demos.lengths) - demos.lengths

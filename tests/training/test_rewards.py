@@ -172,11 +172,23 @@ class Fixed(Feed):
 
 def test_own_steps_are_relabelled_by_the_mean_of_members(reward: Reward) -> None:
     plain = Fixed().batch(reward.state)
-    own = Relabelled(Fixed(), reward).batch(reward.state).own
+    own = Relabelled(Fixed(), reward, 0.9).batch(reward.state).own
     steps = {"place": plain.own.observations["place"].flatten(0, 1)}, plain.own.actions.flatten(0, 1)
     after = {"place": plain.own.next_observations["place"].flatten(0, 1)}
     np.testing.assert_allclose(own.rewards.flatten(), reward(*steps, after).mean(0), atol=1e-6)
     assert torch.equal(own.actions, plain.own.actions) and (plain.own.rewards == 7).all()
+
+
+def test_an_end_is_worth_what_comes_afterwards(reward: Reward, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = Fixed().batch(reward.state).own
+    plain = reward.of_population(batch, 0.9)
+    monkeypatch.setattr(type(reward.learner), "afterwards", lambda self, state: torch.full((len(state.keys),), -2.0))
+    over = replace(batch, terminated=torch.ones_like(batch.terminated))
+    # Only the absorbing state differs, for ever: 0.9 / 0.1 times -2; the implied reward has V(s') = 0 there.
+    assert (reward.of_population(batch, 0.9) == plain).all()
+    gone = reward.of_population(over, 0.9) + 18
+    monkeypatch.undo()
+    torch.testing.assert_close(gone, reward.of_population(over, 0.9))
 
 
 class Plane(Worlds):

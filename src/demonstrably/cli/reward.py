@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reward = recovered(options.run, options.checkpoint)
     demos = _demonstrations(options)
     scores = reward.score(demos)
-    found = reward_report(scores, demos)
+    found = reward_report(scores, demos, afterwards=reward.afterwards())
     if options.out:
         save(with_rewards(demos, scores.mean(0)), options.out)
     if options.json:

@@ -59,8 +59,9 @@ class RewardReport:
     """Recovered returns of episodes, and beside true ones their correlations.
 
     `recovered` is (members, episodes). Returns are undiscounted sums over the steps whose recovered reward is known;
-    `unscored` counts the steps that are left out of both sums. Without true rewards `true` is None and the
-    correlations are too.
+    `unscored` counts the steps that are left out of both sums. An episode that the task ended goes on earning what
+    comes `afterwards` (members,), up to the length of the longest episode; the true reward is 0 there. Without true
+    rewards `true` is None and the correlations are too.
     """
 
     names: tuple[str, ...]
@@ -74,6 +75,7 @@ class RewardReport:
     a_step: Correlation | None = None  # Spearman of returns over lengths; None where all lengths are equal
     by_length: float | None = None  # Spearman of the true returns with the episodes' lengths alone
     notes: tuple[str, ...] = ()
+    afterwards: tuple[float, ...] = ()
     level: float = 0.95
 
     def means(self) -> Array:
@@ -95,6 +97,7 @@ class RewardReport:
                 for i, name in enumerate(self.names)
             ],
             "unscored_steps": self.unscored,
+            "afterwards": list(self.afterwards),
             **{name: None if found is None else found.to_dict() for name, found in correlations.items()},
             "spearman_of_length": self.by_length,
             "level": self.level,
@@ -107,10 +110,17 @@ class RewardReport:
 
 
 def reward_report(
-    rewards: NDArray[Any], demos: Demonstrations, *, level: float = 0.95, repetitions: int = 1000, seed: int = 0
+    rewards: NDArray[Any],
+    demos: Demonstrations,
+    *,
+    afterwards: NDArray[Any] | None = None,
+    level: float = 0.95,
+    repetitions: int = 1000,
+    seed: int = 0,
 ) -> RewardReport:
     """Compare recovered rewards (members, steps of the view), NaN where unknown, with the demonstrations' own.
 
+    `afterwards` (members,) is what a step after the end of the task is worth, by default nothing.
     A resample of episodes in which a correlation is undefined counts as 0 in its interval, which widens it. ValueError
     for another shape and for an episode without any known reward.
     """
@@ -123,9 +133,16 @@ def reward_report(
     blind = np.flatnonzero(~np.logical_or.reduceat(known, starts))
     if len(blind):
         raise ValueError(f"no step of {names[blind[0]]} has a known reward: leave it out")
-    recovered = np.add.reduceat(np.where(known, values, 0.0), starts, axis=1)
+    scored = np.add.reduceat(np.where(known, values, 0.0), starts, axis=1)
+    after = np.zeros(len(values)) if afterwards is None else np.asarray(afterwards, np.float64)
+    recovered = scored + after[:, None] * _left(demos)
     whole = RewardReport(
-        names, tuple(demos.lengths.tolist()), tuple(map(tuple, recovered.tolist())), int((~known).sum()), level=level
+        names,
+        tuple(demos.lengths.tolist()),
+        tuple(map(tuple, recovered.tolist())),
+        int((~known).sum()),
+        afterwards=tuple(after.tolist()),
+        level=level,
     )
     if not demos.rewarded:
         return _with_notes(whole, "the episodes have no true rewards: nothing to compare with")
@@ -144,7 +161,7 @@ def reward_report(
         # A constant a step, which demonstrations may leave open, moves all of these alike
         "a_step": None
         if _flat(counts)
-        else draws.between("Spearman of mean rewards a step", recovered / counts, true / counts, ranked=True),
+        else draws.between("Spearman of mean rewards a step", scored / counts, true / counts, ranked=True),
         "by_length": _plain(_rows(_ranks(demos.lengths[None]), _ranks(true[None])[0])[0]),
     }
     return _with_notes(RewardReport(**record), *_cautions(true))
@@ -202,6 +219,12 @@ class _Draws:
         return Correlation(name, mean, tuple(_plain(value) for value in members))
 
 
+def _left(demos: Demonstrations) -> Array:
+    """Steps from the end of the task to the length of the longest episode, (episodes,); 0 where it was not ended."""
+    over = demos.terminated[demos.starts + demos.lengths - 1]
+    return ((demos.lengths.max() - demos.lengths) * over).astype(np.float64)
+
+
 def _rows(values: Array, other: Array) -> Array:
     """Pearson correlation of each row (rows, n) with (n,); NaN where either is constant."""
     if values.shape[1] < 2 or _flat(other):
@@ -243,6 +266,9 @@ def _with_notes(report: RewardReport, *notes: str) -> RewardReport:
     told = list(notes)
     if report.by_length is not None:
         told.append(f"Spearman of the true returns with the length of the episode alone: {report.by_length:.2f}")
+    if any(report.afterwards) and len(set(report.lengths)) > 1:
+        each = f"after the end of the task a step is worth {np.mean(report.afterwards):.3g} by this reward"
+        told.append(f"{each}: recovered returns go on with it up to step {max(report.lengths)}; the true reward is 0")
     if report.unscored:
         left = counted(report.unscored, "step")
         told.append(f"{left} without a recorded following observation left out of both returns")

@@ -143,6 +143,12 @@ class AIRL(Learner):
         """g, in units in which the temperature is 1, without shaping."""
         return discriminator_of(state).score(batch.observations, batch.actions)
 
+    @torch.no_grad()
+    def afterwards(self, state: State) -> Float[Tensor, "M"]:
+        """g of the absorbing state."""
+        value = discriminator_of(state).absorbing().squeeze(1)
+        return value if self.absorbing else torch.zeros_like(value)
+
     def _judged(
         self, state: State, generator: Generator, batch: ExperienceBatch
     ) -> tuple[Float[Tensor, "M"], Float[Tensor, "M N W"], Float[Tensor, "M N"]]:

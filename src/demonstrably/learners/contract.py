@@ -141,6 +141,10 @@ class Learner(abc.ABC):
         """What each step is worth by the reward that was learned. ValueError where the learner learns none."""
         raise ValueError(f"{type(self).__name__} learns no reward: iq-learn, gail, airl and value-dice do")
 
+    def afterwards(self, state: State) -> Float[Tensor, "M"]:
+        """What each step after the end of the task is worth by that reward: 0, unless a learner values what follows."""
+        return torch.zeros(len(state.keys), device=state.keys.device)
+
 
 def autocast(state: State, precision: str) -> torch.autocast:
     """Rounds the operands of large products to the precision; "float32" leaves them alone."""

@@ -152,6 +152,12 @@ class GAIL(Learner):
         """Eq. 3: of the steps alone, whatever an end is worth."""
         return FORMS[self.form](discriminator_of(state).score(batch.observations, batch.actions))
 
+    @torch.no_grad()
+    def afterwards(self, state: State) -> Float[Tensor, "M"]:
+        """Eq. 3 of the absorbing state."""
+        value = FORMS[self.form](discriminator_of(state).absorbing()).squeeze(1)
+        return value if self.absorbing else torch.zeros_like(value)
+
     def _judged(
         self, network: Discriminator, batch: ExperienceBatch
     ) -> tuple[Float[Tensor, "M"], Float[Tensor, "M N W"], Float[Tensor, "M N"]]:

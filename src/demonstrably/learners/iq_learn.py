@@ -147,6 +147,12 @@ class IQLearn(Learner):
         following = self._following(generator, state, batch)
         return implied_reward(chosen, following, generator.discount).mean(1)
 
+    def afterwards(self, state: State) -> Float[Tensor, "M"]:
+        """Eq. 5: the reward of the absorbing state."""
+        if self.bounded is None:
+            return torch.zeros(len(state.keys), device=state.keys.device)
+        return absorbing_value(_ends(state).shares, self.bounded).squeeze(1)
+
     def _objective(
         self, generator: Generator, state: State, steps: TransitionBatch, shown: int
     ) -> tuple[Float[Tensor, "M"], Float[Tensor, "M C B"]]:

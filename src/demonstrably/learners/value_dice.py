@@ -144,6 +144,12 @@ class ValueDICE(Learner):
         chosen, following = _values(state).score(seen, actions).chunk(2, 1)
         return -log_ratio(chosen, self._after(state, following, batch.terminated), self.discount)
 
+    @torch.no_grad()
+    def afterwards(self, state: State) -> Float[Tensor, "M"]:
+        """The same of the absorbing state's loop."""
+        value = -(1 - self.discount) * _values(state).absorbing().squeeze(1)
+        return value if self.absorbing else torch.zeros_like(value)
+
     def _objective(
         self, state: State, steps: TransitionBatch, shown: int, drawn: Float[Tensor, "M N A"]
     ) -> Float[Tensor, "M"]:

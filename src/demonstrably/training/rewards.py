@@ -114,6 +114,10 @@ class Reward:
                 scores[:, steps] = self.learner.reward(self.state, batch).cpu().numpy()
         return scores
 
+    def afterwards(self) -> np.ndarray:
+        """What each step after the end of the task is worth to each member, (members,)."""
+        return self.learner.afterwards(self.state).detach().cpu().numpy()
+
     def require(self, demos: Demonstrations) -> None:
         """ValueError names every way in which demonstrations differ from what the reward reads."""
         rows = demos.boundaries[-1] + len(demos.boundaries) - 1
@@ -136,10 +140,15 @@ class Reward:
             problems += _other_actions(self.spec.action, np.array([spec.action.low, spec.action.high]))
         _require_none(problems, "the policy's steps do not fit the reward")
 
-    def of_population(self, batch: TransitionBatch) -> Float[Tensor, "M B"]:
-        """What steps of another population are worth: the mean over the members of the reward."""
+    def of_population(self, batch: TransitionBatch, discount: float) -> Float[Tensor, "M B"]:
+        """What steps of another population are worth: the mean over the members of the reward.
+
+        A step that ends the task is also worth what comes afterwards, for ever and discounted.
+        """
         row = self._reshaped(batch, lambda tensor: tensor.flatten(0, 1).unsqueeze(0))
-        return self._each(row).mean(0).view(batch.terminated.shape)
+        earned = self._each(row).mean(0).view(batch.terminated.shape)
+        after = self.learner.afterwards(self.state).mean() * (discount / (1 - discount))
+        return earned + batch.terminated * after
 
     @torch.no_grad()
     def _each(self, row: TransitionBatch) -> Float[Tensor, "R N"]:
@@ -176,14 +185,14 @@ class Reward:
 class Relabelled(Feed):
     """A learner's own experience, its rewards replaced by the learned one as they are read."""
 
-    def __init__(self, feed: Feed, reward: Reward):
-        self.feed, self.reward = feed, reward
+    def __init__(self, feed: Feed, reward: Reward, discount: float):
+        self.feed, self.reward, self.discount = feed, reward, discount
 
     def batch(self, state: State) -> ExperienceBatch:
         """The feed's batch. The environment's rewards are seen by none but the record of episodes."""
         batch = self.feed.batch(state)
         assert isinstance(batch, ExperienceBatch), "only a learner with experience of its own earns rewards"
-        own = replace(batch.own, rewards=self.reward.of_population(batch.own))
+        own = replace(batch.own, rewards=self.reward.of_population(batch.own, self.discount))
         return replace(batch, own=own)
 
 

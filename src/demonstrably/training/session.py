@@ -138,7 +138,9 @@ class Session:
         logged = self.run.metrics()
         began = time.monotonic() - (logged[-1]["time"] if logged else 0.0)
         # Closed whatever happens, an early stop included: until then the last points are in memory only.
-        source = Relabelled(self.feed, self.reward) if self.reward else self.feed
+        source = self.feed
+        if self.reward:  # for a learner by trial, which has a discount
+            source = Relabelled(self.feed, self.reward, float(self.config["fields"]["discount"]))
         with ExitStack() as stack:
             events = stack.enter_context(closing(Events(self.run.path, int(self.state.step))))
             if isinstance(self.feed, OnlineFeed):
