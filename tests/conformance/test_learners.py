@@ -129,7 +129,9 @@ CASES = {
     "iq-learn": Case(IQ, discrete),
     "iq-learn initial": Case(replace(IQ, value="initial", generator=SOFT, divergence=JensenShannon()), discrete),
     "iq-learn continuous": Case(replace(IQ, generator=ACTS), continuous, 1e-4),
-    "iq-learn online": Case(replace(IQ, online=True, generator=ACTS, bounded=1.0, penalty=0.5), continuous, 1e-4),
+    "iq-learn online": Case(
+        replace(IQ, online=True, generator=ACTS, bounded=1.0, penalty=0.5, gradient_penalty=0.01), continuous, 1e-4
+    ),
     "iq-learn online discrete": Case(replace(IQ, online=True), discrete),
     "sac": Case(ACTS, continuous, 1e-4, chases=True),
     "sac pictures": Case(replace(ACTS, temperature=0.1, critics=1), pictures, 1e-4, chases=True),

@@ -10,7 +10,6 @@ import torch
 
 from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.learners.iq_learn import (
-    Ends,
     IQLearn,
     absorbing_value,
     held_within,
@@ -21,6 +20,7 @@ from demonstrably.learners.iq_learn import (
 )
 from demonstrably.learners.soft_q import SoftQ, soft_value
 from demonstrably.nets.divergences import ChiSquare, Divergence, Hellinger, JensenShannon, KullbackLeibler
+from demonstrably.nets.ends import Ends
 from demonstrably.nets.mlp import MLP
 from demonstrably.training.feeds import OfflineFeed
 from demonstrably.training.loop import train, validation_loss
@@ -147,7 +147,7 @@ def test_actions_that_the_generator_does_not_have_are_refused() -> None:
         IQLearn(generator=SoftQ()).init(demos.spec(), members=1, seed=0, device="cpu")
 
 
-@pytest.mark.parametrize("wrong", [{"penalty": 0.0}, {"bounded": -1.0}])
+@pytest.mark.parametrize("wrong", [{"penalty": 0.0}, {"bounded": -1.0}, {"gradient_penalty": 1.0}])
 def test_wrong_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         IQLearn(**wrong)

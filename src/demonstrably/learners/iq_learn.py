@@ -15,17 +15,23 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int64
-from torch import Tensor, nn
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from demonstrably.data.batches import Experience, ExperienceBatch, TransitionBatch, Transitions, joined
 from demonstrably.learners.contract import Learner, Metrics, State
 from demonstrably.learners.generator import Generator, action_of, generator_for
-from demonstrably.learners.policies import ActorPolicy
+from demonstrably.learners.policies import ActorPolicy, actor_of
 from demonstrably.learners.sac import SAC
 from demonstrably.learners.soft_q import SoftQ
+from demonstrably.nets.critics import Critics
+from demonstrably.nets.discriminator import gradient_penalty, interpolates
 from demonstrably.nets.divergences import ChiSquare, Divergence, TotalVariation
+from demonstrably.nets.ends import Ends
+from demonstrably.nets.random import fork, uniform
 from demonstrably.spec import Spec
+
+BETWEEN = 4  # fork of the generator's noise, beside those of sac.py: places between steps
 
 # --- losses ---
 
@@ -91,13 +97,17 @@ class IQLearn(Learner):
     batch_size: int = 64  # demonstrated steps an update, and as many of its own where it is online
     generator: Generator | None = None  # None: sac, or soft-q where actions are discrete, as fits `online`
     divergence: Divergence = ChiSquare()
-    value: Literal["steps", "initial"] = "steps"  # where Eq. 3 is taken: all steps read, or first observations
+    # Where Eq. 3 is taken: all steps read, the demonstrated ones of them, or first observations
+    value: Literal["steps", "demonstrated", "initial"] = "steps"
     penalty: float | None = None  # strength of Eq. 4 over all steps read; None: none besides the divergence's own
     bounded: float | None = None  # Eqs. 5 and 6: the size of rewards that values can sum up; usually 2 `penalty`
+    gradient_penalty: float = 0.0  # on slopes of Q between demonstrated and own steps; for continuous actions, online
 
     def __post_init__(self) -> None:
-        if self.value not in ("steps", "initial"):
-            raise ValueError(f"value {self.value!r} must be 'steps' or 'initial'")
+        if self.value not in ("steps", "demonstrated", "initial"):
+            raise ValueError(f"value {self.value!r} must be 'steps', 'demonstrated' or 'initial'")
+        if self.gradient_penalty < 0 or (self.gradient_penalty and not self.online):
+            raise ValueError(f"gradient_penalty {self.gradient_penalty}: 0 or above, and 0 without `online`")
         for name in ("penalty", "bounded"):
             if (given := vars(self)[name]) is not None and given <= 0:
                 raise ValueError(f"{name} {given}: must be above 0, or none")
@@ -109,6 +119,8 @@ class IQLearn(Learner):
     def init(self, spec: Spec, *, members: int, seed: int, device: str | torch.device) -> State:
         """The generator's networks. ValueError where it does not fit the actions."""
         generator = generator_for(self.generator, ONLINE if self.online else OFFLINE, spec.action)
+        if self.gradient_penalty and not isinstance(generator, SAC):
+            raise ValueError("gradient_penalty is for continuous actions, and these are discrete: leave it at 0")
         part = generator.init(spec, members=members, seed=seed, device=device)
         return State.around(part, {} if self.bounded is None else {"ends": Ends(members).to(device)}, {})
 
@@ -119,6 +131,8 @@ class IQLearn(Learner):
         if self.bounded is not None:
             _ends(state).see(steps.terminated, shown, state.step)
         loss, reward = self._objective(generator, state, steps, shown)
+        if self.gradient_penalty:
+            loss = loss + self.gradient_penalty * gradient_penalty(_slopes(part, steps, shown))
         part.optimizers["critic"].step(loss)
         metrics = generator.improve(part, steps.observations)
         state.step += 1
@@ -161,8 +175,9 @@ class IQLearn(Learner):
         chosen, value = generator.judged(part, steps)
         following = self._following(generator, state, steps)
         reward = implied_reward(chosen, following, generator.discount)
-        if self.value == "steps":
-            spent = value_of_steps(value, following, generator.discount)
+        if self.value != "initial":
+            taken = shown if self.value == "demonstrated" else None
+            spent = value_of_steps(value, following, generator.discount)[..., :taken]
         else:
             first = generator.judged(part, replace(steps, observations=steps.first, actions=steps.actions[:, :shown]))
             spent = (1 - generator.discount) * first[1]
@@ -183,21 +198,16 @@ class IQLearn(Learner):
         return generator_for(self.generator, ONLINE if self.online else OFFLINE, action_of(part))
 
 
-class Ends(nn.Module):
-    """Running shares of demonstrated and of own steps that end the task, (M, 2)."""
-
-    shares: Tensor
-
-    def __init__(self, members: int):
-        super().__init__()
-        self.register_buffer("shares", torch.zeros(members, 2))
-
-    @torch.no_grad()
-    def see(self, terminated: Bool[Tensor, "M B"], shown: int, step: Int64[Tensor, ""]) -> None:
-        """Takes in a batch whose first `shown` steps are demonstrated."""
-        counts = terminated.float().split([shown, terminated.shape[1] - shown], 1)
-        found = torch.stack([part.sum(1) / max(1, part.shape[1]) for part in counts], 1)
-        self.shares.lerp_(found, (1 / (1 + step)).clamp(min=0.001))
+def _slopes(part: State, steps: TransitionBatch, shown: int) -> Float[Tensor, "M B W"]:
+    """Slopes of the critics' mean between pairs of a demonstrated and an own step, at places that the noise draws."""
+    critics, scaling = part.networks["critic"], actor_of(part).scaling
+    assert isinstance(critics, Critics) and scaling
+    features = critics.encoder(steps.observations)
+    inputs = torch.cat([features, scaling.inward(steps.actions)], -1)
+    shares = uniform(fork(part.noise, BETWEEN), part.step, shown)
+    between = interpolates(inputs[:, :shown], inputs[:, shown:], shares).requires_grad_()
+    values = critics.values(*between.split([features.shape[-1], inputs.shape[-1] - features.shape[-1]], -1))
+    return torch.autograd.grad(values.mean(1).sum(), between, create_graph=True)[0]
 
 
 def _ends(state: State) -> Ends:
