@@ -11,7 +11,7 @@ from typing import Any
 from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.evaluation.fresh import Conditions, free_seed
 from demonstrably.evaluation.intervals import Score, score_of
-from demonstrably.evaluation.select_run import select_run, selected
+from demonstrably.evaluation.select_run import Bounds, select_run, selected
 from demonstrably.evaluation.worlds import ArenaWorlds
 from demonstrably.learners.contract import Learner
 from demonstrably.spec import Environment, Spec
@@ -35,7 +35,7 @@ def trained(
         demos,
         plan,
         folder,
-        worlds=lambda spec, lanes: ArenaWorlds(spec.environment or Environment("none"), spec, lanes),
+        worlds=lambda spec, lanes: ArenaWorlds(spec.environment or Environment("none"), spec, lanes, workers=0),
         spec=spec,
         resume=(folder / "config.json").exists(),
     )
@@ -50,9 +50,9 @@ def trained(
     return session.run
 
 
-def picked(run: Run, member: int, each: int) -> tuple[int, int]:
-    """The checkpoint that selection finds within one member, by that many rollouts."""
-    select_run(run.path, each, members=[member], restart=True)
+def picked(run: Run, member: int, each: int, bounds: Bounds = (None, None)) -> tuple[int, int]:
+    """The checkpoint that selection finds within one member, by that many rollouts; `bounds` are of returns."""
+    select_run(run.path, each, members=[member], restart=True, bounds=bounds)
     winner = selected(run)
     assert winner, "select_run wrote it"
     return winner

@@ -10,7 +10,7 @@ equal terms; on whole trajectories and on every 20th step of them; and IQ-Learn 
 import argparse
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -23,37 +23,37 @@ from demonstrably.learners.airl import AIRL
 from demonstrably.learners.bc import BC
 from demonstrably.learners.contract import Learner
 from demonstrably.learners.gail import GAIL
-from demonstrably.learners.iq_learn import IQLearn
+from demonstrably.learners.iq_learn import PRESETS, IQLearn
 from demonstrably.learners.sac import SAC
 from demonstrably.learners.sqil import SQIL
 from demonstrably.learners.value_dice import ValueDICE
-from demonstrably.nets.divergences import ChiSquare, TotalVariation
+from demonstrably.nets.divergences import ChiSquare
 from demonstrably.nets.heads import TanhGaussian
 from demonstrably.nets.mlp import MLP
+from demonstrably.training.files import write_json
 from demonstrably.training.session import Plan
 
 MEMBERS, SELECT_EACH, FRESH, CHECKPOINTS = 5, 40, 20, 10
 NET, BATCH = MLP((128, 128)), 128
-LS_IQ: dict[str, Any] = {"divergence": TotalVariation(), "penalty": 0.5, "bounded": 1.0}
 
 
-def actor(temperature: float | None, critics: int = 1) -> SAC:
-    """The generator that all share, at one temperature."""
-    return SAC(temperature=temperature, critics=critics, batch_size=BATCH, body=NET)
+def actor(temperature: float | None) -> SAC:
+    """The generator that all share but for its temperature, which each method's reward has its own scale for."""
+    return SAC(temperature=temperature, batch_size=BATCH, body=NET)
 
 
 def iq_learn(temperature: float | None = 0.01, **changes: Any) -> IQLearn:
     """IQ-Learn with experience of its own."""
-    return IQLearn(online=True, batch_size=BATCH, generator=actor(temperature), **(LS_IQ | changes))
+    return replace(PRESETS["online"], batch_size=BATCH, generator=actor(temperature), **changes)
 
 
 LEARNERS: dict[str, Learner] = {
     "bc": BC(batch_size=BATCH, learning_rate=3e-4, body=NET, head=TanhGaussian()),
     "bc-decay": BC(batch_size=BATCH, learning_rate=3e-4, body=NET, head=TanhGaussian(), weight_decay=0.1),
-    "sqil": SQIL(batch_size=BATCH, generator=actor(0.01, 2)),
+    "sqil": SQIL(batch_size=BATCH, generator=actor(0.01)),
     "value-dice": ValueDICE(online=True, batch_size=BATCH, body=NET),
-    "gail": GAIL(batch_size=BATCH, generator=actor(None, 2), body=NET),
-    "airl": AIRL(batch_size=BATCH, generator=actor(0.1, 2), body=NET),
+    "gail": GAIL(batch_size=BATCH, generator=actor(None), body=NET),
+    "airl": AIRL(batch_size=BATCH, generator=actor(0.1), body=NET),
     "iq-learn": iq_learn(),
     # ablations
     "iq-learn-hard": iq_learn(0.0),
@@ -122,7 +122,9 @@ def main() -> None:
                 continue
             found = piece(setting, name, options.data, options.runs)
             done = json.loads(path.read_text()) if path.exists() else {}  # another piece may have ended meanwhile
-            path.write_text(json.dumps(dict(sorted((done | {key: found}).items())), indent=1) + "\n")
+            write_json(path, dict(sorted((done | {key: found}).items())))
+    if not path.exists():
+        raise SystemExit(f"no piece matches {options.only}")
     sys.exit(1 if misses("inverse_comparison", json.loads(path.read_text())) else 0)
 
 

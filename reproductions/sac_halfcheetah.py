@@ -17,7 +17,7 @@ from demonstrably.nets.mlp import MLP
 from demonstrably.spec import Environment
 from demonstrably.training.session import Plan
 
-MEMBERS, UPDATES, SELECT_EACH, FRESH = 3, 200_000, 12, 20
+MEMBERS, UPDATES, SELECT_EACH, FRESH, BOUNDS = 3, 200_000, 30, 20, (-1_000.0, 15_000.0)
 
 
 def reproduce(data: Path, runs: Path) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def reproduce(data: Path, runs: Path) -> dict[str, Any]:
     learner = SAC(body=MLP((128, 128)), batch_size=128)
     plan = Plan(UPDATES, members=MEMBERS, checkpoint_every=UPDATES // 10, log_every=2_000)
     run = trained(learner, None, plan, runs / "sac", spec_of(Environment("HalfCheetah-v5")))
-    score = fresh_score(run, [picked(run, member, SELECT_EACH) for member in range(MEMBERS)], FRESH)
+    score = fresh_score(run, [picked(run, member, SELECT_EACH, BOUNDS) for member in range(MEMBERS)], FRESH)
     say(f"sac: {score}")
     return {"selected": score.to_dict(), "curve": curve(run)}
 

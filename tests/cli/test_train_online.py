@@ -78,7 +78,8 @@ def test_from_experience_alone(out: Path, capsys: pytest.CaptureFixture[str]) ->
     assert train("sac", out, *SMALL, "--env", "Pendulum-v1", "--members", "2", "--environments", "2") == 0
     shown = capsys.readouterr()
     assert "experience in Pendulum-v1" in shown.err and f"2 member(s), 6 steps on cpu, into {out}" in shown.err
-    assert shown.out == f"2 checkpoints in {out}\nnext: demonstrably select {out} --rollouts 300\n"
+    advice = f"next: demonstrably select {out} --rollouts 300 --return-low LOWEST --return-high HIGHEST"
+    assert shown.out == f"2 checkpoints in {out}\n{advice}\n"
     run = Run(out)
     assert run.checkpoints == [3, 6] and run.spec.environment == Environment("Pendulum-v1")
     assert run.config["plan"]["collection"]["environments"] == 2

@@ -2,9 +2,9 @@
 
 import torch
 
-from demonstrably.nets.critics import Critics, copies, held
+from demonstrably.nets.critics import Critics, held
 from demonstrably.nets.encoder import Encoder
-from demonstrably.nets.linear import generators
+from demonstrably.nets.linear import apart, generators
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.scalar import Scalar
 from demonstrably.nets.vision import SmallCNN
@@ -16,7 +16,7 @@ FIELDS = {"place": Field((3,))}
 def critics(members: int, count: int, seed: int = 0) -> Critics:
     draws = generators(members, seed)
     encoder = Encoder(FIELDS, SmallCNN(), normalize=False, draws=draws)
-    return Critics(encoder, 2, MLP((4,)), count, copies(members, count, seed))
+    return Critics(encoder, 2, MLP((4,)), count, apart(members, seed, 1, count))
 
 
 def inputs(members: int, seed: int = 0) -> tuple[dict[str, torch.Tensor], torch.Tensor]:

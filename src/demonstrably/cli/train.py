@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -112,7 +112,7 @@ def _options(given: list[str]) -> tuple[Options, Learner]:
         if given and given[0] in ("-h", "--help"):
             print("usage: demonstrably train LEARNER --data FILE --out RUN [options]\n\nlearners:")
             for name, (kind, presets) in LEARNERS.items():
-                print(f"  {name:8} {(kind.__doc__ or '').splitlines()[0]} Presets: {', '.join(presets)}.")
+                print(f"  {name:10} {(kind.__doc__ or '').splitlines()[0]}{_presets(presets)}")
             print("\n`demonstrably train LEARNER --help` lists the options of one.")
             raise SystemExit(0)
         raise ValueError(f"`demonstrably train` needs a learner first: {', '.join(LEARNERS)}")
@@ -130,9 +130,14 @@ def _options(given: list[str]) -> tuple[Options, Learner]:
         ],
         frozen=True,
     )
-    shape.__doc__ = f"{kind.__doc__}\n\nPresets: {', '.join(presets)}."
+    shape.__doc__ = f"{kind.__doc__}{_presets(presets)}"
     filled: Any = parse(shape, rest, prog=f"demonstrably train {name}", registry=registry(kind, Collection))
     return filled.common, filled.learner
+
+
+def _presets(presets: Iterable[str]) -> str:
+    """The names of presets, where there are some."""
+    return f" Presets: {', '.join(presets)}." if presets else ""
 
 
 def _preset(name: str, given: Sequence[str]) -> Learner | None:
@@ -303,7 +308,8 @@ def _finish(session: Session, options: Options, last: dict[str, Any]) -> None:
         losses = ", ".join(f"{loss:.3f}" for loss in last["validation_loss"])
         print(f"validation loss by member: {losses} (a poor guide to success: select by rollouts)")
     print(f"{len(run.checkpoints)} checkpoints in {run.path}")
-    print(f"next: demonstrably select {run.path} --rollouts 300")
+    bounds = "" if session.config["data"]["path"] else " --return-low LOWEST --return-high HIGHEST"
+    print(f"next: demonstrably select {run.path} --rollouts 300{bounds}")
 
 
 def _say(text: str) -> None:

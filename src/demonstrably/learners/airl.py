@@ -21,7 +21,7 @@ from demonstrably.data.batches import Experience, ExperienceBatch, TransitionBat
 from demonstrably.learners.adam import Adam, PerMember
 from demonstrably.learners.contract import Learner, Metrics, State
 from demonstrably.learners.gail import (
-    APART,
+    DISCRIMINATOR,
     absorbing_loss,
     discriminator_loss,
     discriminator_of,
@@ -30,13 +30,13 @@ from demonstrably.learners.gail import (
     valued_ends,
     verdicts,
 )
-from demonstrably.learners.generator import Generator, action_of, generator_for
+from demonstrably.learners.generator import Generator, generator_for, of_part
 from demonstrably.learners.policies import ActorPolicy
 from demonstrably.learners.sac import SAC
 from demonstrably.learners.soft_q import SoftQ
 from demonstrably.nets.discriminator import Discriminator, Score
 from demonstrably.nets.encoder import Encoder
-from demonstrably.nets.linear import generators
+from demonstrably.nets.linear import apart
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.vision import SmallCNN
 from demonstrably.spec import Continuous, Discrete, Spec
@@ -99,7 +99,7 @@ class AIRL(Learner):
         """The generator, a reward and a potential. ValueError where the generator does not fit the actions."""
         generator = generator_for(self.generator, ONLINE, spec.action)
         part = generator.init(spec, members=members, seed=seed, device=device)
-        draws = generators(members, seed + APART)
+        draws = apart(members, seed, DISCRIMINATOR)
 
         def score(action: Continuous | Discrete | None) -> Score:
             encoder = Encoder(spec.observations, self.vision, normalize=self.normalize, draws=draws)
@@ -112,31 +112,28 @@ class AIRL(Learner):
 
     def step(self, state: State, batch: ExperienceBatch) -> Metrics:
         """One update of reward and potential, then of the generator by what they now say of the own steps."""
-        part, network = state.parts["generator"], discriminator_of(state)
-        generator = generator_for(self.generator, ONLINE, action_of(part))
+        (generator, part), network = of_part(state, self.generator, ONLINE), discriminator_of(state)
         loss, inputs, logits = self._judged(state, generator, batch)
         penalty = slope_penalty(state, network.score, inputs) if self.gradient_penalty else torch.zeros_like(loss)
         state.optimizers["discriminator"].step(loss + self.gradient_penalty * penalty)
-        own = self._rewarded(network, batch.own, generator)
-        metrics = generator.update(part, own)
+        metrics = generator.update(part, self._rewarded(network, batch.own, generator))
         state.step += 1
-        own_reward = {"own_reward": own.rewards.mean(1), "penalty": penalty.detach()}
-        return verdicts(loss, logits, self.batch_size) | own_reward | renamed(metrics)
+        return verdicts(loss, logits, self.batch_size) | {"penalty": penalty.detach()} | renamed(metrics)
 
     def loss(self, state: State, batch: ExperienceBatch) -> Float[Tensor, "M"]:
         """The discriminator's, without the penalty."""
-        generator = generator_for(self.generator, ONLINE, action_of(state.parts["generator"]))
+        generator, _ = of_part(state, self.generator, ONLINE)
         return self._judged(state, generator, batch)[0]
 
     def policy(self, state: State) -> ActorPolicy:
         """The generator's, without its chance."""
-        part = state.parts["generator"]
-        return generator_for(self.generator, ONLINE, action_of(part)).policy(part)
+        generator, part = of_part(state, self.generator, ONLINE)
+        return generator.policy(part)
 
     def explore(self, state: State) -> ActorPolicy:
         """The generator's."""
-        part = state.parts["generator"]
-        return generator_for(self.generator, ONLINE, action_of(part)).explore(part)
+        generator, part = of_part(state, self.generator, ONLINE)
+        return generator.explore(part)
 
     @torch.no_grad()
     def reward(self, state: State, batch: TransitionBatch) -> Float[Tensor, "M B"]:

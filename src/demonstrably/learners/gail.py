@@ -23,21 +23,21 @@ from torch.nn.functional import softplus
 from demonstrably.data.batches import Experience, ExperienceBatch, TransitionBatch, joined
 from demonstrably.learners.adam import Adam, PerMember
 from demonstrably.learners.contract import Learner, Metrics, State
-from demonstrably.learners.generator import Generator, action_of, generator_for
+from demonstrably.learners.generator import Generator, generator_for, of_part
 from demonstrably.learners.policies import ActorPolicy
 from demonstrably.learners.sac import SAC
 from demonstrably.learners.soft_q import SoftQ
 from demonstrably.nets.discriminator import Discriminator, Score, gradient_penalty, interpolates, slopes
 from demonstrably.nets.encoder import Encoder
-from demonstrably.nets.linear import generators
+from demonstrably.nets.linear import apart
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.random import fork, uniform
 from demonstrably.nets.vision import SmallCNN
 from demonstrably.spec import Spec
 
-BETWEEN = 3  # fork of a member's noise, besides those of its generator: where slopes are penalized
-APART = 1 << 40  # added to the seed of the discriminator's first weights, so that they are not the generator's
-UNSEEN = 1e-3  # ends a step that both sides count besides those seen; without them the rarer side's logit is endless
+BETWEEN = 4  # fork of a member's noise, besides those of its generator: where slopes are penalized
+DISCRIMINATOR = 2  # which of a member's networks its generators of first weights are for
+UNSEEN = 1e-5  # ends a step that both sides count besides those seen; without them the rarer side's logit is endless
 
 # --- losses ---
 
@@ -113,7 +113,7 @@ class GAIL(Learner):
         """The generator and a discriminator. ValueError where the generator does not fit the actions."""
         generator = generator_for(self.generator, ONLINE, spec.action)
         part = generator.init(spec, members=members, seed=seed, device=device)
-        draws = generators(members, seed + APART)
+        draws = apart(members, seed, DISCRIMINATOR)
         encoder = Encoder(spec.observations, self.vision, normalize=self.normalize, draws=draws)
         network = Discriminator(Score(encoder, spec.action, self.body, draws), members).to(device)
         optimizers = {"discriminator": Adam(network, self.learning_rate, members=members)}
@@ -121,17 +121,15 @@ class GAIL(Learner):
 
     def step(self, state: State, batch: ExperienceBatch) -> Metrics:
         """One update of the discriminator, then of the generator by what it now thinks of the own steps."""
-        part, network = state.parts["generator"], discriminator_of(state)
+        (generator, part), network = of_part(state, self.generator, ONLINE), discriminator_of(state)
         loss, inputs, logits = self._judged(network, batch)
         penalty = slope_penalty(state, network.score, inputs) if self.gradient_penalty else torch.zeros_like(loss)
         state.optimizers["discriminator"].step(loss + self.gradient_penalty * penalty)
-        generator = generator_for(self.generator, ONLINE, action_of(part))
-        own = self._rewarded(network, batch.own, generator.discount)
-        metrics = generator.update(part, own)
+        metrics = generator.update(part, self._rewarded(network, batch.own, generator.discount))
         state.step += 1
-        own_reward = {"own_reward": own.rewards.mean(1), "penalty": penalty.detach()}
-        shown = FORMS[self.form](logits[:, : -self.batch_size].detach()).mean(1)
-        return verdicts(loss, logits, self.batch_size) | {"reward": shown} | own_reward | renamed(metrics)
+        reward = FORMS[self.form](logits.detach())
+        told = {"reward": reward[:, : -self.batch_size].mean(1), "own_reward": reward[:, -self.batch_size :].mean(1)}
+        return verdicts(loss, logits, self.batch_size) | told | {"penalty": penalty.detach()} | renamed(metrics)
 
     def loss(self, state: State, batch: ExperienceBatch) -> Float[Tensor, "M"]:
         """Eq. 1 and Eq. 2, without the penalty."""
@@ -139,13 +137,13 @@ class GAIL(Learner):
 
     def policy(self, state: State) -> ActorPolicy:
         """The generator's, without its chance."""
-        part = state.parts["generator"]
-        return generator_for(self.generator, ONLINE, action_of(part)).policy(part)
+        generator, part = of_part(state, self.generator, ONLINE)
+        return generator.policy(part)
 
     def explore(self, state: State) -> ActorPolicy:
         """The generator's."""
-        part = state.parts["generator"]
-        return generator_for(self.generator, ONLINE, action_of(part)).explore(part)
+        generator, part = of_part(state, self.generator, ONLINE)
+        return generator.explore(part)
 
     @torch.no_grad()
     def reward(self, state: State, batch: TransitionBatch) -> Float[Tensor, "M B"]:

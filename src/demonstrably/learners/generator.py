@@ -16,6 +16,12 @@ def generator_for(generator: Generator | None, usual: tuple[SAC, SoftQ], action:
     return usual[1] if isinstance(action, Discrete) else usual[0]
 
 
+def of_part(state: State, generator: Generator | None, usual: tuple[SAC, SoftQ]) -> tuple[Generator, State]:
+    """The generator inside a learner's state, and its own state."""
+    part = state.parts["generator"]
+    return generator_for(generator, usual, action_of(part)), part
+
+
 def action_of(state: State) -> Continuous | Discrete:
     """The action space of the generator whose state it is."""
     return actor_of(state, "actor" if "actor" in state.networks else "critic").spec.action

@@ -7,7 +7,8 @@ objective with its concave function (`nets/divergences.py`); Eq. 3, the forms of
 rewards; Eq. 5, the value of an absorbing state, and Eq. 6, bounds on values, both after Al-Hafez et al. 2023, "LS-IQ",
 arXiv 2303.00599, section 4.
 **Departures**: worked from the papers' equations. A time-out is bootstrapped and never taken for a death. Initial
-states are the episodes' own first ones. The reference code is licensed for individual research only, and a patent is
+states are the episodes' own first ones. LS-IQ pays the absorbing state by who came there, Eq. 5 by how often either
+does. The reference code is licensed for individual research only, and a patent is
 claimed on the method.
 """
 
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from demonstrably.data.batches import Experience, ExperienceBatch, TransitionBatch, Transitions, joined
 from demonstrably.learners.contract import Learner, Metrics, State
-from demonstrably.learners.generator import Generator, action_of, generator_for
+from demonstrably.learners.generator import Generator, generator_for, of_part
 from demonstrably.learners.policies import ActorPolicy, actor_of
 from demonstrably.learners.sac import SAC
 from demonstrably.learners.soft_q import SoftQ
@@ -126,8 +127,7 @@ class IQLearn(Learner):
 
     def step(self, state: State, batch: TransitionBatch | ExperienceBatch) -> Metrics:
         """One update of the Q-function, then of the policy."""
-        part, (steps, shown) = state.parts["generator"], _steps(batch)
-        generator = self._generator(part)
+        (generator, part), (steps, shown) = self._inside(state), _steps(batch)
         if self.bounded is not None:
             _ends(state).see(steps.terminated, shown, state.step)
         loss, reward = self._objective(generator, state, steps, shown)
@@ -140,23 +140,22 @@ class IQLearn(Learner):
 
     def loss(self, state: State, batch: TransitionBatch | ExperienceBatch) -> Float[Tensor, "M"]:
         """Eq. 2."""
-        return self._objective(self._generator(state.parts["generator"]), state, *_steps(batch))[0]
+        return self._objective(self._inside(state)[0], state, *_steps(batch))[0]
 
     def policy(self, state: State) -> ActorPolicy:
         """The generator's, without its chance."""
-        part = state.parts["generator"]
-        return self._generator(part).policy(part)
+        generator, part = self._inside(state)
+        return generator.policy(part)
 
     def explore(self, state: State) -> ActorPolicy:
         """The generator's."""
-        part = state.parts["generator"]
-        return self._generator(part).explore(part)
+        generator, part = self._inside(state)
+        return generator.explore(part)
 
     @torch.no_grad()
     def reward(self, state: State, batch: TransitionBatch) -> Float[Tensor, "M B"]:
         """Eq. 1, the mean over the critics."""
-        part = state.parts["generator"]
-        generator = self._generator(part)
+        generator, part = self._inside(state)
         chosen, _ = generator.judged(part, batch)
         following = self._following(generator, state, batch)
         return implied_reward(chosen, following, generator.discount).mean(1)
@@ -194,8 +193,8 @@ class IQLearn(Learner):
         most = self.bounded / (1 - generator.discount)
         return held_within(following, steps.terminated, absorbing_value(_ends(state).shares, most), most)
 
-    def _generator(self, part: State) -> Generator:
-        return generator_for(self.generator, ONLINE if self.online else OFFLINE, action_of(part))
+    def _inside(self, state: State) -> tuple[Generator, State]:
+        return of_part(state, self.generator, ONLINE if self.online else OFFLINE)
 
 
 def _slopes(part: State, steps: TransitionBatch, shown: int) -> Float[Tensor, "M B W"]:
@@ -230,6 +229,6 @@ def _rewards(reward: Float[Tensor, "M C B"], shown: int) -> Metrics:
 
 
 PRESETS = {
-    # Eq. 4 over all steps and Eq. 5, as LS-IQ has them, in place of the paper's penalty on demonstrated steps alone
+    # Eq. 4 over all steps, with Eqs. 5 and 6, in place of the paper's penalty on demonstrated steps alone
     "online": IQLearn(online=True, batch_size=256, divergence=TotalVariation(), penalty=0.5, bounded=1.0),
 }

@@ -22,16 +22,17 @@ from demonstrably.learners.contract import Learner, Metrics, State
 from demonstrably.learners.policies import ActorPolicy, actor_of, exploring
 from demonstrably.nets.actor import Actor
 from demonstrably.nets.average import follow
-from demonstrably.nets.critics import Critics, copies, held
+from demonstrably.nets.critics import Critics, held
 from demonstrably.nets.encoder import Encoder
 from demonstrably.nets.heads import TanhGaussian
-from demonstrably.nets.linear import generators
+from demonstrably.nets.linear import apart, generators
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.random import fork, normal
 from demonstrably.nets.scalar import Scalar
 from demonstrably.nets.vision import SmallCNN
 from demonstrably.spec import Continuous, Spec
 
+CRITICS = 1  # which of a member's networks its generators of first weights are for
 FOLLOWING, NOW, JUDGED = 1, 2, 3  # forks of a member's noise: actions after a step, and at it for either use
 
 # --- losses ---
@@ -99,7 +100,7 @@ class SAC(Learner):
         """An actor, critics, their targets and a temperature. ValueError for discrete actions."""
         if not isinstance(spec.action, Continuous):
             raise ValueError("sac needs continuous actions, and these are discrete: use soft-q")
-        draws, twins = generators(members, seed), copies(members, self.critics, seed)
+        draws, twins = generators(members, seed), apart(members, seed, CRITICS, self.critics)
         actor_encoder, critic_encoder = (
             Encoder(spec.observations, self.vision, normalize=self.normalize, draws=draws) for _ in range(2)
         )

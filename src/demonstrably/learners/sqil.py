@@ -19,7 +19,7 @@ from torch import Tensor
 
 from demonstrably.data.batches import Experience, ExperienceBatch, TransitionBatch, joined
 from demonstrably.learners.contract import Learner, Metrics, State
-from demonstrably.learners.generator import Generator, action_of, generator_for
+from demonstrably.learners.generator import Generator, generator_for, of_part
 from demonstrably.learners.policies import ActorPolicy
 from demonstrably.learners.sac import SAC
 from demonstrably.learners.soft_q import SoftQ
@@ -76,27 +76,25 @@ class SQIL(Learner):
 
     def step(self, state: State, batch: ExperienceBatch) -> Metrics:
         """One update of the generator on the steps of both."""
-        part = state.parts["generator"]
-        generator = self._generator(part)
+        generator, part = of_part(state, self.generator, USUAL)
         metrics = generator.update(part, self._rewarded(generator, batch))
         state.step += 1
         return metrics
 
     def loss(self, state: State, batch: ExperienceBatch) -> Float[Tensor, "M"]:
         """Eq. 2."""
-        part = state.parts["generator"]
-        generator = self._generator(part)
+        generator, part = of_part(state, self.generator, USUAL)
         return generator.loss(part, ExperienceBatch(self._rewarded(generator, batch), None))
 
     def policy(self, state: State) -> ActorPolicy:
         """The generator's, without its chance."""
-        part = state.parts["generator"]
-        return self._generator(part).policy(part)
+        generator, part = of_part(state, self.generator, USUAL)
+        return generator.policy(part)
 
     def explore(self, state: State) -> ActorPolicy:
         """The generator's."""
-        part = state.parts["generator"]
-        return self._generator(part).explore(part)
+        generator, part = of_part(state, self.generator, USUAL)
+        return generator.explore(part)
 
     def _rewarded(self, generator: Generator, batch: ExperienceBatch) -> TransitionBatch:
         """The steps of both, with the rewards of Eq. 1 in place of the environment's."""
@@ -106,9 +104,6 @@ class SQIL(Learner):
         if self.absorbing:
             rewards = paid_for_ever(rewards, steps.terminated, generator.discount)
         return replace(steps, rewards=rewards)
-
-    def _generator(self, part: State) -> Generator:
-        return generator_for(self.generator, USUAL, action_of(part))
 
 
 PRESETS: dict[str, SQIL] = {}

@@ -12,6 +12,6 @@ def follow(average: nn.Module, source: nn.Module, rate: float, step: Int64[Tenso
     With `step`, the number of earlier moves, the first moves are longer, 9 / (10 + step): the average is then of about
     the last tenth of the steps so far, and an early checkpoint does not lag.
     """
-    share = torch.full((), rate) if step is None else (9 / (10 + step)).clamp(min=rate)
+    share = rate if step is None else (9 / (10 + step)).clamp(min=rate)
     for mean, value in zip(average.parameters(), source.parameters(), strict=True):
-        mean.lerp_(value, share.to(mean.device))
+        mean.lerp_(value, share)

@@ -11,17 +11,6 @@ from demonstrably.nets.encoder import Encoder, Observations
 from demonstrably.nets.linear import Generators, Linear
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.products import perceptron
-from demonstrably.nets.random import fork, streams
-
-SEEDS = 2**32 - 1  # torch's CPU generator reads no more of a seed: higher bits would start equal ones
-
-
-def copies(members: int, count: int, seed: int) -> list[torch.Generator]:
-    """One CPU generator a copy, member by member: copy 0 of member i starts from seed + i, as `generators` has it."""
-    keys = streams(torch.arange(seed, seed + members))
-    others = [(fork(keys, k) & SEEDS).tolist() for k in range(1, count)]
-    starts = [range(seed, seed + members), *others]
-    return [torch.Generator().manual_seed(of_copy[i]) for i in range(members) for of_copy in starts]
 
 
 class Critics(nn.Module):

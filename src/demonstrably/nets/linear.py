@@ -8,13 +8,22 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from demonstrably.nets.products import affine
+from demonstrably.nets.random import fork, streams
 
 Generators = Sequence[torch.Generator]
+SEEDS = 2**32 - 1  # torch's CPU generator reads no more of a seed: higher bits would start equal ones
 
 
 def generators(members: int, seed: int) -> list[torch.Generator]:
     """One CPU generator a member: member i starts from seed + i, so it equals a run of one with that seed."""
     return [torch.Generator().manual_seed(seed + i) for i in range(members)]
+
+
+def apart(members: int, seed: int, purpose: int, copies: int = 1) -> list[torch.Generator]:
+    """Generators for one more network, `copies` a member, member by member: none starts as one of `generators` does."""
+    keys = fork(streams(torch.arange(seed, seed + members)), purpose)
+    starts = torch.stack([fork(keys, 1 + k) for k in range(copies)], 1) & SEEDS
+    return [torch.Generator().manual_seed(start) for start in starts.flatten().tolist()]
 
 
 def drawn(shape: tuple[int, ...], bound: float, draws: Generators) -> nn.Parameter:

@@ -118,6 +118,8 @@ def _value(node: ast.expr, hint: Any, field: str) -> Any:
     if plain is not None:
         return plain[0]
     words = ast.unparse(node)
+    if words == "none" and _fits(None, hint):
+        return None
     kinds = parts_of(hint)
     return from_text(words.replace("_", "-", words.split("(")[0].count("_")), kinds, field) if kinds else words
 

@@ -296,6 +296,9 @@ def _require_same(run: Run, config: dict[str, Any]) -> None:
 def _identity(config: dict[str, Any]) -> dict[str, Any]:
     """The options by which a run is the same one, whatever its number of steps."""
     own = {name: config[name] for name in ("learner", "members", "seed", "checkpoint_every")}
-    split = {name: config["plan"].get(name) for name in ("validation", "stratify", "subsample", "collection")}
+    # Folders of before there was experience know nothing of these two, and were as they are by default
+    usual = {"subsample": 1, "collection": asdict(Collection())}
+    plan = usual | config["plan"]
+    split = {name: plan[name] for name in ("validation", "stratify", "subsample", "collection")}
     learned = {"rewards_from": (config.get("rewards_from") or {}).get("fingerprint")}
     return own | config["fields"] | {"keys": config["data"]["keys"]} | split | learned
