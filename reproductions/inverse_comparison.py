@@ -27,13 +27,12 @@ from demonstrably.learners.iq_learn import PRESETS, IQLearn
 from demonstrably.learners.sac import SAC
 from demonstrably.learners.sqil import SQIL
 from demonstrably.learners.value_dice import ValueDICE
-from demonstrably.nets.divergences import ChiSquare
 from demonstrably.nets.heads import TanhGaussian
 from demonstrably.nets.mlp import MLP
 from demonstrably.training.files import write_json
 from demonstrably.training.session import Plan
 
-MEMBERS, SELECT_EACH, FRESH, CHECKPOINTS = 5, 40, 20, 10
+MEMBERS, SELECT_EACH, FRESH, CHECKPOINTS = 3, 60, 20, 20
 NET, BATCH = MLP((128, 128)), 128
 
 
@@ -42,9 +41,9 @@ def actor(temperature: float | None) -> SAC:
     return SAC(temperature=temperature, batch_size=BATCH, body=NET)
 
 
-def iq_learn(temperature: float | None = 0.01, **changes: Any) -> IQLearn:
-    """IQ-Learn with experience of its own."""
-    return replace(PRESETS["online"], batch_size=BATCH, generator=actor(temperature), **changes)
+def iq_learn(temperature: float | None = 0.01, preset: str = "online") -> IQLearn:
+    """IQ-Learn with experience of its own, and one critic as in the paper."""
+    return replace(PRESETS[preset], batch_size=BATCH, generator=replace(actor(temperature), critics=1))
 
 
 LEARNERS: dict[str, Learner] = {
@@ -58,9 +57,9 @@ LEARNERS: dict[str, Learner] = {
     # ablations
     "iq-learn-hard": iq_learn(0.0),
     "iq-learn-auto": iq_learn(None),
-    "iq-learn-chi": iq_learn(divergence=ChiSquare(), penalty=None),
+    "ls-iq": iq_learn(preset="ls-iq"),
 }
-ABLATIONS = ("iq-learn-hard", "iq-learn-auto", "iq-learn-chi")
+ABLATIONS = ("iq-learn-hard", "iq-learn-auto", "ls-iq")
 
 
 @dataclass(frozen=True)
