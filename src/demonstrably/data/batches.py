@@ -115,17 +115,26 @@ Batch = StepBatch | WindowBatch | TransitionBatch | ExperienceBatch
 def joined(first: TransitionBatch, second: TransitionBatch) -> TransitionBatch:
     """The steps of both, one batch after the other."""
     return TransitionBatch(
-        _beside(first.observations, second.observations),
+        beside(first.observations, second.observations),
         torch.cat([first.actions, second.actions], 1),
         torch.cat([first.rewards, second.rewards], 1),
-        _beside(first.next_observations, second.next_observations),
+        beside(first.next_observations, second.next_observations),
         torch.cat([first.terminated, second.terminated], 1),
         first.first or second.first,
     )
 
 
-def _beside(first: Observations, second: Observations) -> Observations:
-    return {key: torch.cat([first[key], second[key]], 1) for key in first}
+def all_steps(batch: TransitionBatch | ExperienceBatch) -> tuple[TransitionBatch, int]:
+    """The steps of a batch, the demonstrated ones first, and how many those are."""
+    if isinstance(batch, TransitionBatch):
+        return batch, batch.terminated.shape[1]
+    assert batch.demonstrated, "only a learner that reads demonstrated steps asks"
+    return joined(batch.demonstrated, batch.own), batch.demonstrated.terminated.shape[1]
+
+
+def beside(*parts: Observations) -> Observations:
+    """The rows of all, one part after the other."""
+    return {key: torch.cat([part[key] for part in parts], 1) for key in parts[0]}
 
 
 def _check_size(batch_size: int) -> None:

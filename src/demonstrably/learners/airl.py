@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from demonstrably.data.batches import Experience, ExperienceBatch, TransitionBatch, joined
+from demonstrably.data.batches import Experience, ExperienceBatch, TransitionBatch, all_steps
 from demonstrably.learners.adam import Adam, PerMember
 from demonstrably.learners.contract import Learner, Metrics, State
 from demonstrably.learners.gail import (
@@ -150,9 +150,7 @@ class AIRL(Learner):
         self, state: State, generator: Generator, batch: ExperienceBatch
     ) -> tuple[Float[Tensor, "M"], Float[Tensor, "M N W"], Float[Tensor, "M N"]]:
         """The loss; inputs of g and logits of all steps, the demonstrated ones first."""
-        assert batch.demonstrated, "it reads demonstrated steps"
-        network, shown = discriminator_of(state), batch.demonstrated.terminated.shape[1]
-        steps = joined(batch.demonstrated, batch.own)
+        network, (steps, shown) = discriminator_of(state), all_steps(batch)
         inputs = network.score.inputs(steps.observations, steps.actions)
         with torch.no_grad():
             log_density = generator.log_density(state.parts["generator"], steps)
@@ -160,8 +158,7 @@ class AIRL(Learner):
         logits = policy_logit(advantage, log_density, self.floor)
         loss = discriminator_loss(logits[:, :shown], logits[:, shown:])
         if self.absorbing:  # there is one thing to do in the absorbing state, so the log-density is 0, and f is g
-            ends = batch.demonstrated.terminated, batch.own.terminated
-            loss = loss + absorbing_loss(network.absorbing(), *ends)
+            loss = loss + absorbing_loss(network.absorbing(), steps.terminated[:, :shown], steps.terminated[:, shown:])
         return loss, inputs, logits
 
     @torch.no_grad()

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from demonstrably.data.batches import Experience, ExperienceBatch, TransitionBatch, joined
+from demonstrably.data.batches import Experience, ExperienceBatch, TransitionBatch, all_steps
 from demonstrably.learners.adam import Adam, PerMember
 from demonstrably.learners.contract import Learner, Metrics, State
 from demonstrably.learners.generator import Generator, generator_for, of_part
@@ -160,14 +160,12 @@ class GAIL(Learner):
         self, network: Discriminator, batch: ExperienceBatch
     ) -> tuple[Float[Tensor, "M"], Float[Tensor, "M N W"], Float[Tensor, "M N"]]:
         """The loss; inputs and logits of all steps, the demonstrated ones first."""
-        assert batch.demonstrated, "it reads demonstrated steps"
-        steps, shown = joined(batch.demonstrated, batch.own), batch.demonstrated.terminated.shape[1]
+        steps, shown = all_steps(batch)
         inputs = network.score.inputs(steps.observations, steps.actions)
         logits = network.score.judged(inputs)
         loss = discriminator_loss(logits[:, :shown], logits[:, shown:])
         if self.absorbing:
-            ends = batch.demonstrated.terminated, batch.own.terminated
-            loss = loss + absorbing_loss(network.absorbing(), *ends)
+            loss = loss + absorbing_loss(network.absorbing(), steps.terminated[:, :shown], steps.terminated[:, shown:])
         return loss, inputs, logits
 
     @torch.no_grad()

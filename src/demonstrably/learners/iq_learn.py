@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from demonstrably.data.batches import Experience, ExperienceBatch, TransitionBatch, Transitions, joined
+from demonstrably.data.batches import Experience, ExperienceBatch, TransitionBatch, Transitions, all_steps
 from demonstrably.learners.contract import Learner, Metrics, State
 from demonstrably.learners.generator import Generator, generator_for, of_part
 from demonstrably.learners.policies import ActorPolicy, actor_of
@@ -127,7 +127,7 @@ class IQLearn(Learner):
 
     def step(self, state: State, batch: TransitionBatch | ExperienceBatch) -> Metrics:
         """One update of the Q-function, then of the policy."""
-        (generator, part), (steps, shown) = self._inside(state), _steps(batch)
+        (generator, part), (steps, shown) = self._inside(state), all_steps(batch)
         if self.bounded is not None:
             _ends(state).see(steps.terminated, shown, state.step)
         loss, reward = self._objective(generator, state, steps, shown)
@@ -140,7 +140,7 @@ class IQLearn(Learner):
 
     def loss(self, state: State, batch: TransitionBatch | ExperienceBatch) -> Float[Tensor, "M"]:
         """Eq. 2."""
-        return self._objective(self._inside(state)[0], state, *_steps(batch))[0]
+        return self._objective(self._inside(state)[0], state, *all_steps(batch))[0]
 
     def policy(self, state: State) -> ActorPolicy:
         """The generator's, without its chance."""
@@ -213,14 +213,6 @@ def _ends(state: State) -> Ends:
     ends = state.networks["ends"]
     assert isinstance(ends, Ends)
     return ends
-
-
-def _steps(batch: TransitionBatch | ExperienceBatch) -> tuple[TransitionBatch, int]:
-    """All steps, the demonstrated ones first, and how many those are."""
-    if isinstance(batch, TransitionBatch):
-        return batch, batch.terminated.shape[1]
-    assert batch.demonstrated, "it reads demonstrated steps"
-    return joined(batch.demonstrated, batch.own), batch.demonstrated.terminated.shape[1]
 
 
 def _rewards(reward: Float[Tensor, "M C B"], shown: int) -> Metrics:

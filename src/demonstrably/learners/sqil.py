@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from demonstrably.data.batches import Experience, ExperienceBatch, TransitionBatch, joined
+from demonstrably.data.batches import Experience, ExperienceBatch, TransitionBatch, all_steps
 from demonstrably.learners.contract import Learner, Metrics, State
 from demonstrably.learners.generator import Generator, generator_for, of_part
 from demonstrably.learners.policies import ActorPolicy
@@ -98,8 +98,7 @@ class SQIL(Learner):
 
     def _rewarded(self, generator: Generator, batch: ExperienceBatch) -> TransitionBatch:
         """The steps of both, with the rewards of Eq. 1 in place of the environment's."""
-        assert batch.demonstrated, "it reads demonstrated steps"
-        steps, shown = joined(batch.demonstrated, batch.own), batch.demonstrated.terminated.shape[1]
+        steps, shown = all_steps(batch)
         rewards = source_rewards(steps.terminated, shown, self.demonstrated_reward, self.own_reward)
         if self.absorbing:
             rewards = paid_for_ever(rewards, steps.terminated, generator.discount)

@@ -21,7 +21,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from demonstrably.data.batches import Experience, ExperienceBatch, Observations, TransitionBatch, Transitions, joined
+from demonstrably.data.batches import (
+    Experience,
+    ExperienceBatch,
+    Observations,
+    TransitionBatch,
+    Transitions,
+    all_steps,
+    beside,
+)
 from demonstrably.learners.adam import Adam, PerMember
 from demonstrably.learners.contract import Learner, Metrics, State
 from demonstrably.learners.policies import ActorPolicy, actor_of, exploring
@@ -112,7 +120,7 @@ class ValueDICE(Learner):
 
     def step(self, state: State, batch: TransitionBatch | ExperienceBatch) -> Metrics:
         """One update of nu, then of the policy."""
-        (steps, shown), values, actor = _steps(batch), _values(state), actor_of(state)
+        (steps, shown), values, actor = all_steps(batch), _values(state), actor_of(state)
         drawn = self._drawn(state, steps, shown)
         objective = self._objective(state, steps, shown, drawn.detach())
         penalty = self._penalty(state, steps, shown, drawn.detach())
@@ -125,7 +133,7 @@ class ValueDICE(Learner):
 
     def loss(self, state: State, batch: TransitionBatch | ExperienceBatch) -> Float[Tensor, "M"]:
         """Eq. 2."""
-        steps, shown = _steps(batch)
+        steps, shown = all_steps(batch)
         return self._objective(state, steps, shown, self._drawn(state, steps, shown))
 
     def policy(self, state: State) -> ActorPolicy:
@@ -140,7 +148,7 @@ class ValueDICE(Learner):
     def reward(self, state: State, batch: TransitionBatch) -> Float[Tensor, "M B"]:
         """log d_expert / d_policy but for a constant: the negative of Eq. 1. What still tells the two apart."""
         actions = torch.cat([batch.actions, _draw(state, batch.next_observations)], 1)
-        seen = _beside(batch.observations, batch.next_observations)
+        seen = beside(batch.observations, batch.next_observations)
         chosen, following = _values(state).score(seen, actions).chunk(2, 1)
         return -log_ratio(chosen, self._after(state, following, batch.terminated), self.discount)
 
@@ -155,7 +163,7 @@ class ValueDICE(Learner):
     ) -> Float[Tensor, "M"]:
         """Eq. 2, for what the policy does after the steps and where it begins."""
         count = steps.terminated.shape[1]
-        seen = _beside(steps.observations, steps.next_observations, self._first(steps, shown))
+        seen = beside(steps.observations, steps.next_observations, self._first(steps, shown))
         found = _values(state).score(seen, torch.cat([steps.actions, drawn], 1))
         chosen, following, begun = found.tensor_split((count, 2 * count), 1)
         ratio = log_ratio(chosen, self._after(state, following, steps.terminated), self.discount)
@@ -176,7 +184,7 @@ class ValueDICE(Learner):
     ) -> Float[Tensor, "M"]:
         """Eq. 4, at points between two sets of steps and of what follows them."""
         score, count = _values(state).score, steps.terminated.shape[1]
-        seen = _beside(steps.observations, steps.next_observations)
+        seen = beside(steps.observations, steps.next_observations)
         inputs = score.inputs(seen, torch.cat([steps.actions, drawn[:, :count]], 1)).unflatten(1, (2, count))
         here = inputs[:, :, :shown].flatten(1, 2)
         there = inputs[:, :, shown:].flatten(1, 2) if shown < count else here.flip(1)
@@ -196,7 +204,7 @@ class ValueDICE(Learner):
 
     def _drawn(self, state: State, steps: TransitionBatch, shown: int) -> Float[Tensor, "M N A"]:
         """The policy's actions after the steps, then where it begins."""
-        return _draw(state, _beside(steps.next_observations, self._first(steps, shown)))
+        return _draw(state, beside(steps.next_observations, self._first(steps, shown)))
 
 
 def _draw(state: State, observations: Observations) -> Float[Tensor, "M N A"]:
@@ -207,18 +215,6 @@ def _draw(state: State, observations: Observations) -> Float[Tensor, "M N A"]:
     noise = normal(fork(state.noise, ACTIONS), state.step, rows * width).view(-1, rows, width)
     assert isinstance(actor.head, TanhGaussian) and actor.scaling
     return actor.scaling.outward(actor.head.draw(outputs, noise)[0])
-
-
-def _steps(batch: TransitionBatch | ExperienceBatch) -> tuple[TransitionBatch, int]:
-    """All steps, the demonstrated ones first, and how many those are."""
-    if isinstance(batch, TransitionBatch):
-        return batch, batch.terminated.shape[1]
-    assert batch.demonstrated, "it reads demonstrated steps"
-    return joined(batch.demonstrated, batch.own), batch.demonstrated.terminated.shape[1]
-
-
-def _beside(*parts: Observations) -> Observations:
-    return {key: torch.cat([part[key] for part in parts], 1) for key in parts[0]}
 
 
 def _values(state: State) -> Discriminator:

@@ -196,7 +196,7 @@ class OnlineFeed(Feed):
         ended = torch.from_numpy(stepped.terminated | stepped.truncated).view(self.shape)
         self.lives.earn(rewards, ended)
         if self.reads.fixed_horizon and terminated.any():
-            raise ValueError(f"{self.reads.fixed_horizon}")
+            raise ValueError(self.reads.fixed_horizon)
         self._seen = after
         if ended.any():
             fresh = self._begin_episodes(state, ended)
