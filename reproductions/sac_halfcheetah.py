@@ -23,7 +23,7 @@ MEMBERS, UPDATES, SELECT_EACH, FRESH, BOUNDS = 3, 200_000, 30, 20, (-1_000.0, 15
 def reproduce(data: Path, runs: Path) -> dict[str, Any]:
     """Return on fresh seeds, mean over the members' own selected checkpoints; and the curve."""
     torch.set_num_threads(1)
-    learner = SAC(body=MLP((128, 128)), batch_size=128)
+    learner = SAC(body=MLP((128, 128)), batch_size=128, average=0.9998)
     plan = Plan(UPDATES, members=MEMBERS, checkpoint_every=UPDATES // 10, log_every=2_000)
     run = trained(learner, None, plan, runs / "sac", spec_of(Environment("HalfCheetah-v5")))
     score = fresh_score(run, [picked(run, member, SELECT_EACH, BOUNDS) for member in range(MEMBERS)], FRESH)

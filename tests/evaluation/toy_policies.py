@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from demonstrably.evaluation.game import policy_seeds
-from demonstrably.learners.contract import Policy
+from demonstrably.learners.contract import Policy, policy_seeds
 from demonstrably.nets.random import streams, uniform
 from demonstrably.spec import Continuous, Discrete, Environment, Field, Spec
 

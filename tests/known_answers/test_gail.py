@@ -88,7 +88,7 @@ def test_the_penalty_of_a_linear_network_by_hand() -> None:
         first.weight.copy_(torch.tensor([[[1.0, 0.0], [0.0, 2.0]]]))
         first.bias.fill_(100.0)  # no unit rests
         network.last.weight.copy_(torch.tensor([[[3.0], [2.0]]]))
-    slope = slopes(network, torch.tensor([[[0.3, -0.2], [5.0, 1.0]]]))
+    slope = slopes(network.judged, torch.tensor([[[0.3, -0.2], [5.0, 1.0]]]))
     assert slope.tolist() == [[[3.0, 4.0], [3.0, 4.0]]]
     penalty = gradient_penalty(slope)
     assert penalty.tolist() == [16.0]
@@ -106,7 +106,7 @@ def test_the_penalty_differentiates_twice(wide: bool, monkeypatch: pytest.Monkey
     points = torch.randn((2, 40, 5), generator=torch.Generator().manual_seed(1))
     layers = [*network.body.layers, network.last]
     weights = [weight for layer in layers for weight in (layer.weight, layer.bias)]
-    loss = gradient_penalty(slopes(network, points)).sum() + network.judged(points).square().mean()
+    loss = gradient_penalty(slopes(network.judged, points)).sum() + network.judged(points).square().mean()
     found = torch.autograd.grad(loss, weights, allow_unused=True)
 
     exact = [weight.detach().double().requires_grad_() for weight in weights]
@@ -124,7 +124,7 @@ def test_the_penalty_differentiates_twice(wide: bool, monkeypatch: pytest.Monkey
 def test_where_every_unit_rests_the_penalty_has_a_gradient() -> None:
     network = score(None, (2,))
     nn.init.constant_(network.body.layers[0].bias, -100.0)
-    penalty = gradient_penalty(slopes(network, torch.zeros(1, 3, 1)))
+    penalty = gradient_penalty(slopes(network.judged, torch.zeros(1, 3, 1)))
     assert penalty.tolist() == [1.0]
     found = torch.autograd.grad(penalty.sum(), network.last.weight)
     assert all(torch.isfinite(gradient).all() for gradient in found)
@@ -136,7 +136,7 @@ def test_the_penalty_leaves_the_encoder_of_images_alone() -> None:
     network = Score(encoder, Discrete(2), MLP((8,)), draws)
     seen = {"eye": torch.arange(12 * 12 * 3 * 2).view(1, 2, 12, 12, 3).to(torch.uint8)}
     shown, own = network.inputs(seen, torch.tensor([[0, 1]])).chunk(2, dim=1)
-    gradient_penalty(slopes(network, interpolates(shown, own, torch.tensor([[0.5]])))).sum().backward()
+    gradient_penalty(slopes(network.judged, interpolates(shown, own, torch.tensor([[0.5]])))).sum().backward()
     assert network.last.weight.grad is not None
     assert all(weight.grad is None for weight in encoder.parameters())
 

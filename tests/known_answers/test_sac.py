@@ -155,6 +155,21 @@ def test_the_actors_update_leaves_the_critics() -> None:
     assert all(p.requires_grad for p in state.networks["critic"].parameters())
 
 
+def test_an_average_of_the_weights_acts_and_the_weights_explore() -> None:
+    learner = replace(TINY, average=0.99)
+    state, sums = begun(learner), torch.zeros(())
+    for step in range(4):
+        learner.update(state, steps(SPEC, step))
+        last = state.networks["actor"].last.weight.detach()
+        share = 9 / (10 + step)  # the first moves are long ones
+        sums = last.lerp(sums, 1 - share) if step else begun(learner).networks["actor"].last.weight.lerp(last, share)
+    acting, trying = learner.policy(state).actor, learner.explore(state).actor
+    torch.testing.assert_close(acting.last.weight, sums)
+    assert trying is state.networks["actor"] and not torch.equal(trying.last.weight, acting.last.weight)
+    plain = begun(TINY)
+    assert TINY.policy(plain).actor is plain.networks["actor"]
+
+
 # --- what it learns ---
 
 
@@ -190,7 +205,15 @@ def test_what_it_reads_and_cannot_do() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"discount": 1.0}, {"target_rate": 0.0}, {"critics": 0}, {"temperature": -0.1}, {"discount": math.nan}]
+    "wrong",
+    [
+        {"discount": 1.0},
+        {"target_rate": 0.0},
+        {"critics": 0},
+        {"temperature": -0.1},
+        {"discount": math.nan},
+        {"average": 1.0},
+    ],
 )
 def test_wrong_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -157,7 +157,7 @@ def test_slopes_are_differentiated_rightly_again() -> None:
     weight = values.score.body.layers[0].weight
 
     def penalty() -> torch.Tensor:
-        return gradient_penalty(slopes(values.score, points)).sum()
+        return gradient_penalty(slopes(values.score.judged, points)).sum()
 
     def moved(place: tuple[int, int, int], by: float) -> float:
         kept = weight.detach().clone()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from demonstrably.data.batches import Experience, ExperienceBatch, TransitionBatch
 from demonstrably.data.demonstrations import Demonstrations
-from demonstrably.learners.contract import Policy, State
+from demonstrably.learners.contract import Policy, State, policy_seeds
 from demonstrably.learners.sac import SAC
 from demonstrably.learners.soft_q import SoftQ
 from demonstrably.nets.mlp import MLP
@@ -273,7 +273,7 @@ def test_it_draws_its_actions_and_does_not_act_by_the_mean() -> None:
     live(feed, state, 6)
     kept, found = lived(feed), {"explore": [], "mean": []}
     for name, policy in (("explore", ACTS.explore(state)), ("mean", ACTS.policy(state))):
-        carry = policy.start(feed._policy_seeds())
+        carry = policy.start(policy_seeds(feed.lives.seeds))
         for row in range(3, kept["actions"].shape[1]):
             seen = {"place": kept["observations/place"][:, row : row + 1]}
             action, carry = policy.act(seen, carry)

@@ -5,14 +5,11 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from jaxtyping import Int64
-from torch import Tensor
 
 from demonstrably.evaluation.arena import Arena
 from demonstrably.evaluation.environments import Adapter, check
 from demonstrably.evaluation.worker import Outcome, Reply
-from demonstrably.learners.contract import Carry, Policy
-from demonstrably.nets.random import fork, streams
+from demonstrably.learners.contract import Carry, Policy, policy_seeds
 
 Pair = tuple[int, int]  # a member and a seed
 
@@ -149,9 +146,3 @@ def _few_threads(policy: Policy) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def policy_seeds(seeds: Int64[Tensor, "M B"], seats: int) -> Int64[Tensor, "M B_seats"]:
-    """The seeds of the policy's own chance: they follow from the episode's seed and the seat, and from nothing else."""
-    keys = streams(seeds)
-    return torch.stack([fork(keys, 1 + seat) for seat in range(seats)], dim=-1).flatten(1)

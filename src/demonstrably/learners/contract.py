@@ -83,6 +83,12 @@ class State:
             tensor.copy_(tensors[name])
 
 
+def policy_seeds(seeds: Int64[Tensor, "M B"], seats: int = 1) -> Int64[Tensor, "M B_seats"]:
+    """The seeds of a policy's own chance: they follow from the episode's seed and the seat, and from nothing else."""
+    keys = streams(seeds)
+    return torch.stack([fork(keys, 1 + seat) for seat in range(seats)], dim=-1).flatten(1)
+
+
 class Policy(abc.ABC):
     """Chooses actions for M members at once. Its memory, its random stream included, is the carry."""
 

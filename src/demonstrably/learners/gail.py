@@ -27,11 +27,11 @@ from demonstrably.learners.generator import Generator, generator_for, of_part
 from demonstrably.learners.policies import ActorPolicy
 from demonstrably.learners.sac import SAC
 from demonstrably.learners.soft_q import SoftQ
-from demonstrably.nets.discriminator import Discriminator, Score, gradient_penalty, interpolates, slopes
+from demonstrably.nets.discriminator import Discriminator, Score, penalty_between
 from demonstrably.nets.encoder import Encoder
 from demonstrably.nets.linear import apart
 from demonstrably.nets.mlp import MLP
-from demonstrably.nets.random import fork, uniform
+from demonstrably.nets.random import fork
 from demonstrably.nets.vision import SmallCNN
 from demonstrably.spec import Spec
 
@@ -188,8 +188,7 @@ def discriminator_of(state: State) -> Discriminator:
 def slope_penalty(state: State, score: Score, inputs: Float[Tensor, "M two_B W"]) -> Float[Tensor, "M"]:
     """The penalty between pairs of inputs, the demonstrated ones first, at places that the members' noise draws."""
     demonstrated, own = inputs.chunk(2, dim=1)
-    shares = uniform(fork(state.noise, BETWEEN), state.step, own.shape[1])
-    return gradient_penalty(slopes(score, interpolates(demonstrated, own, shares)))
+    return penalty_between(score.judged, demonstrated, own, fork(state.noise, BETWEEN), state.step)
 
 
 def verdicts(loss: Float[Tensor, "M"], logits: Float[Tensor, "M N"], own: int) -> Metrics:

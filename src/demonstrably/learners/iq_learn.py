@@ -26,10 +26,10 @@ from demonstrably.learners.policies import ActorPolicy, actor_of
 from demonstrably.learners.sac import SAC
 from demonstrably.learners.soft_q import SoftQ
 from demonstrably.nets.critics import Critics
-from demonstrably.nets.discriminator import gradient_penalty, interpolates
+from demonstrably.nets.discriminator import penalty_between
 from demonstrably.nets.divergences import ChiSquare, Divergence, TotalVariation
 from demonstrably.nets.ends import Ends
-from demonstrably.nets.random import fork, uniform
+from demonstrably.nets.random import fork
 from demonstrably.spec import Spec
 
 BETWEEN = 4  # fork of the generator's noise, beside those of sac.py: places between steps
@@ -132,7 +132,7 @@ class IQLearn(Learner):
             _ends(state).see(steps.terminated, shown, state.step)
         loss, reward = self._objective(generator, state, steps, shown)
         if self.gradient_penalty:
-            loss = loss + self.gradient_penalty * gradient_penalty(_slopes(part, steps, shown))
+            loss = loss + self.gradient_penalty * _slope_penalty(part, steps, shown)
         part.optimizers["critic"].step(loss)
         metrics = generator.improve(part, steps.observations)
         state.step += 1
@@ -197,16 +197,20 @@ class IQLearn(Learner):
         return of_part(state, self.generator, ONLINE if self.online else OFFLINE)
 
 
-def _slopes(part: State, steps: TransitionBatch, shown: int) -> Float[Tensor, "M B W"]:
-    """Slopes of the critics' mean between pairs of a demonstrated and an own step, at places that the noise draws."""
+def _slope_penalty(part: State, steps: TransitionBatch, shown: int) -> Float[Tensor, "M"]:
+    """On the slopes of the critics' mean, between pairs of a demonstrated and an own step."""
     critics, scaling = part.networks["critic"], actor_of(part).scaling
     assert isinstance(critics, Critics) and scaling
     features = critics.encoder(steps.observations)
     inputs = torch.cat([features, scaling.inward(steps.actions)], -1)
-    shares = uniform(fork(part.noise, BETWEEN), part.step, shown)
-    between = interpolates(inputs[:, :shown], inputs[:, shown:], shares).requires_grad_()
-    values = critics.values(*between.split([features.shape[-1], inputs.shape[-1] - features.shape[-1]], -1))
-    return torch.autograd.grad(values.mean(1).sum(), between, create_graph=True)[0]
+    widths = [features.shape[-1], inputs.shape[-1] - features.shape[-1]]
+    return penalty_between(
+        lambda inputs: critics.values(*inputs.split(widths, -1)).mean(1),
+        inputs[:, :shown],
+        inputs[:, shown:],
+        fork(part.noise, BETWEEN),
+        part.step,
+    )
 
 
 def _ends(state: State) -> Ends:

@@ -35,6 +35,16 @@ def exploring(
     return actor.scaling.outward(actor.head.draw(outputs, normal(keys, ages, outputs.shape[-1] // 2))[0])
 
 
+def drawn(
+    actor: Actor, observations: Observations, noise: Int64[Tensor, "M"], step: Int64[Tensor, ""]
+) -> tuple[Float[Tensor, "M B A"], Float[Tensor, "M B"]]:
+    """An action of a squashed Gaussian for each observation, scaled to [-1, 1], and its log-density."""
+    outputs = actor.outputs(actor.body(actor.encoder(observations)))
+    rows, width = outputs.shape[1], outputs.shape[2] // 2
+    assert isinstance(actor.head, TanhGaussian)
+    return actor.head.draw(outputs, normal(noise, step, rows * width).view(-1, rows, width))
+
+
 def softmax(temperature: float) -> Choice:
     """A draw from the softmax of an actor's values at a temperature; the highest at 0."""
     head = Categorical(temperature)

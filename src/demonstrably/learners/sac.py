@@ -5,7 +5,8 @@ Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications", arXiv 181
 Uses: Eq. 1, the soft value of the observations that follow (their Eq. 3); Eq. 2, the critics' loss (Eq. 5); Eq. 3, the
 actor's loss (Eq. 9); Eq. 4, the temperature's loss (Eq. 18). It is also the generator of inverse learners.
 **Departures**: a time-out is bootstrapped and never taken for a death. The log standard deviation is kept within
-[-5, 2]. Log-densities are of actions scaled to [-1, 1], so that the entropy target means the same in any units.
+[-5, 2]. Log-densities are of actions scaled to [-1, 1], so that the entropy target means the same in any units. With
+`average` a moving average of the actor's weights acts, while the weights themselves explore and learn.
 """
 
 import copy
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from demonstrably.data.batches import Experience, ExperienceBatch, Observations, TransitionBatch
 from demonstrably.learners.adam import Adam, PerMember
 from demonstrably.learners.contract import Learner, Metrics, State
-from demonstrably.learners.policies import ActorPolicy, actor_of, exploring
+from demonstrably.learners.policies import ActorPolicy, actor_of, drawn, exploring
 from demonstrably.nets.actor import Actor
 from demonstrably.nets.average import follow
 from demonstrably.nets.critics import Critics, held
@@ -27,7 +28,7 @@ from demonstrably.nets.encoder import Encoder
 from demonstrably.nets.heads import TanhGaussian
 from demonstrably.nets.linear import apart, generators
 from demonstrably.nets.mlp import MLP
-from demonstrably.nets.random import fork, normal
+from demonstrably.nets.random import fork
 from demonstrably.nets.scalar import Scalar
 from demonstrably.nets.vision import SmallCNN
 from demonstrably.spec import Continuous, Spec
@@ -79,6 +80,7 @@ class SAC(Learner):
     temperature: float | None = None  # None: learned, so that the policy keeps `entropy`
     entropy: float | None = None  # target entropy; None: minus the number of action dimensions
     critics: int = 2
+    average: float = 0.0  # decay of an average of the actor's weights, which `policy` acts by; 0: by the weights
     normalize: bool = False
     body: MLP = MLP((256, 256))
     vision: SmallCNN = SmallCNN(crop=1.0)
@@ -89,6 +91,8 @@ class SAC(Learner):
                 f"discount {self.discount} must be in (0, 1), target_rate {self.target_rate} in (0, 1], and critics "
                 f"{self.critics} at least 1"
             )
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average {self.average} must be in [0, 1)")
         if self.temperature is not None and self.temperature < 0:
             raise ValueError(f"temperature {self.temperature}: give 0 or above, or none to have it learned")
 
@@ -110,6 +114,8 @@ class SAC(Learner):
         temperature = Scalar(math.log(max(1.0 if self.temperature is None else self.temperature, 1e-12)), members)
         networks: dict[str, nn.Module] = {"actor": actor, "critic": critics, "target": copy.deepcopy(critics)}
         networks["temperature"] = temperature.to(device)
+        if self.average:
+            networks["average"] = copy.deepcopy(actor)
         rate, slower = self.learning_rate, self.actor_learning_rate
         optimizers = {
             "critic": Adam(critics, rate, members=members),
@@ -135,8 +141,9 @@ class SAC(Learner):
         return self._critic_loss(state, batch.own)[0]
 
     def policy(self, state: State) -> ActorPolicy:
-        """The squashed mean."""
-        return ActorPolicy(actor_of(state).spec, actor_of(state))
+        """The squashed mean, by the average of the actor's weights where there is one."""
+        acting = actor_of(state, "average" if self.average else "actor")
+        return ActorPolicy(acting.spec, acting)
 
     def explore(self, state: State) -> ActorPolicy:
         """Draws from the squashed Gaussian."""
@@ -144,38 +151,38 @@ class SAC(Learner):
 
     # What inverse learners need besides `update`.
 
-    def judged(
-        self, state: State, batch: TransitionBatch
-    ) -> tuple[Float[Tensor, "M C B"], Float[Tensor, "M C B"]]:
+    def judged(self, state: State, batch: TransitionBatch) -> tuple[Float[Tensor, "M C B"], Float[Tensor, "M C B"]]:
         """Q(s, a) of the batch's actions, and by Eq. 1 but for the minimum V(s); both differentiable in the critics."""
         with torch.no_grad():
-            drawn, log_density = self._draw(state, batch.observations, JUDGED)
+            acted, log_density = self._draw(state, batch.observations, JUDGED)
         critics, actor = _critics(state), actor_of(state)
         features = critics.encoder(batch.observations)
-        actions = torch.cat([_scaled(actor, batch.actions), drawn], 1)
+        actions = torch.cat([_scaled(actor, batch.actions), acted], 1)
         chosen, value = critics.values(torch.cat([features, features], 1), actions).chunk(2, dim=2)
         return chosen, value - (_temperature(state) * log_density).unsqueeze(1)
 
     @torch.no_grad()
     def following(self, state: State, batch: TransitionBatch) -> Float[Tensor, "M B"]:
         """Eq. 1 of the targets at the next observations, 0 where the task was over."""
-        drawn, log_density = self._draw(state, batch.next_observations, FOLLOWING)
+        acted, log_density = self._draw(state, batch.next_observations, FOLLOWING)
         target = state.networks["target"]
-        value = soft_value(target(batch.next_observations, drawn), log_density, _temperature(state))
+        value = soft_value(target(batch.next_observations, acted), log_density, _temperature(state))
         return value * ~batch.terminated
 
     def improve(self, state: State, observations: Observations) -> Metrics:
-        """Actor, temperature and targets, after the critics."""
+        """Actor, temperature, targets and average, after the critics."""
         critics, temperature = _critics(state), _temperature(state)
-        drawn, log_density = self._draw(state, observations, NOW)
+        acted, log_density = self._draw(state, observations, NOW)
         with held(critics):
-            loss = actor_loss(critics(observations, drawn), log_density, temperature)
+            loss = actor_loss(critics(observations, acted), log_density, temperature)
             state.optimizers["actor"].step(loss)
         if self.temperature is None:
-            target = -float(drawn.shape[-1]) if self.entropy is None else self.entropy
+            target = -float(acted.shape[-1]) if self.entropy is None else self.entropy
             log_temperature = state.networks["temperature"]()
             state.optimizers["temperature"].step(temperature_loss(log_temperature, log_density.detach(), target))
         follow(state.networks["target"], critics, self.target_rate)
+        if self.average:
+            follow(state.networks["average"], actor_of(state), 1 - self.average, state.step)
         state.step += 1
         return {"entropy": -log_density.detach().mean(1), "temperature": temperature.squeeze(1)}
 
@@ -184,9 +191,7 @@ class SAC(Learner):
         actor = actor_of(state)
         return -actor.loss(actor.body(actor.encoder(batch.observations)), batch.actions)
 
-    def _critic_loss(
-        self, state: State, batch: TransitionBatch
-    ) -> tuple[Float[Tensor, "M"], Float[Tensor, "M C B"]]:
+    def _critic_loss(self, state: State, batch: TransitionBatch) -> tuple[Float[Tensor, "M"], Float[Tensor, "M C B"]]:
         """Eq. 2, and the values of the batch's actions."""
         target = batch.rewards + self.discount * self.following(state, batch)
         values = _critics(state)(batch.observations, _scaled(actor_of(state), batch.actions))
@@ -196,12 +201,7 @@ class SAC(Learner):
         self, state: State, observations: Observations, purpose: int
     ) -> tuple[Float[Tensor, "M B A"], Float[Tensor, "M B"]]:
         """An action for each observation, scaled to [-1, 1], and its log-density."""
-        actor = actor_of(state)
-        outputs = actor.outputs(actor.body(actor.encoder(observations)))
-        rows, width = outputs.shape[1], outputs.shape[2] // 2
-        noise = normal(fork(state.noise, purpose), state.step, rows * width).view(-1, rows, width)
-        assert isinstance(actor.head, TanhGaussian)
-        return actor.head.draw(outputs, noise)
+        return drawn(actor_of(state), observations, fork(state.noise, purpose), state.step)
 
 
 def _critics(state: State) -> Critics:

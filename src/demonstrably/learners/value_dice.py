@@ -32,16 +32,16 @@ from demonstrably.data.batches import (
 )
 from demonstrably.learners.adam import Adam, PerMember
 from demonstrably.learners.contract import Learner, Metrics, State
-from demonstrably.learners.policies import ActorPolicy, actor_of, exploring
+from demonstrably.learners.policies import ActorPolicy, actor_of, drawn, exploring
 from demonstrably.nets.actor import Actor
 from demonstrably.nets.critics import held
-from demonstrably.nets.discriminator import Discriminator, Score, gradient_penalty, interpolates, slopes
+from demonstrably.nets.discriminator import Discriminator, Score, penalty_between
 from demonstrably.nets.encoder import Encoder
 from demonstrably.nets.heads import TanhGaussian
 from demonstrably.nets.linear import generators
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.penalty import orthogonal_penalty
-from demonstrably.nets.random import fork, normal, uniform
+from demonstrably.nets.random import fork
 from demonstrably.nets.vision import SmallCNN
 from demonstrably.spec import Continuous, Spec
 
@@ -121,12 +121,12 @@ class ValueDICE(Learner):
     def step(self, state: State, batch: TransitionBatch | ExperienceBatch) -> Metrics:
         """One update of nu, then of the policy."""
         (steps, shown), values, actor = all_steps(batch), _values(state), actor_of(state)
-        drawn = self._drawn(state, steps, shown)
-        objective = self._objective(state, steps, shown, drawn.detach())
-        penalty = self._penalty(state, steps, shown, drawn.detach())
+        acted = self._drawn(state, steps, shown)
+        objective = self._objective(state, steps, shown, acted.detach())
+        penalty = self._penalty(state, steps, shown, acted.detach())
         state.optimizers["values"].step(objective + self.gradient_penalty * penalty)
         with held(values):
-            divergence = -self._objective(state, steps, shown, drawn)
+            divergence = -self._objective(state, steps, shown, acted)
             state.optimizers["actor"].step(divergence + self.orthogonal * orthogonal_penalty(actor))
         state.step += 1
         return {"loss": objective.detach(), "divergence": divergence.detach(), "penalty": penalty.detach()}
@@ -159,12 +159,12 @@ class ValueDICE(Learner):
         return value if self.absorbing else torch.zeros_like(value)
 
     def _objective(
-        self, state: State, steps: TransitionBatch, shown: int, drawn: Float[Tensor, "M N A"]
+        self, state: State, steps: TransitionBatch, shown: int, acted: Float[Tensor, "M N A"]
     ) -> Float[Tensor, "M"]:
         """Eq. 2, for what the policy does after the steps and where it begins."""
         count = steps.terminated.shape[1]
         seen = beside(steps.observations, steps.next_observations, self._first(steps, shown))
-        found = _values(state).score(seen, torch.cat([steps.actions, drawn], 1))
+        found = _values(state).score(seen, torch.cat([steps.actions, acted], 1))
         chosen, following, begun = found.tensor_split((count, 2 * count), 1)
         ratio = log_ratio(chosen, self._after(state, following, steps.terminated), self.discount)
         staying = (1 - self.discount) * _values(state).absorbing()
@@ -180,16 +180,15 @@ class ValueDICE(Learner):
         return dual_objective(ratios, weights, spent)
 
     def _penalty(
-        self, state: State, steps: TransitionBatch, shown: int, drawn: Float[Tensor, "M N A"]
+        self, state: State, steps: TransitionBatch, shown: int, acted: Float[Tensor, "M N A"]
     ) -> Float[Tensor, "M"]:
         """Eq. 4, at points between two sets of steps and of what follows them."""
         score, count = _values(state).score, steps.terminated.shape[1]
         seen = beside(steps.observations, steps.next_observations)
-        inputs = score.inputs(seen, torch.cat([steps.actions, drawn[:, :count]], 1)).unflatten(1, (2, count))
+        inputs = score.inputs(seen, torch.cat([steps.actions, acted[:, :count]], 1)).unflatten(1, (2, count))
         here = inputs[:, :, :shown].flatten(1, 2)
         there = inputs[:, :, shown:].flatten(1, 2) if shown < count else here.flip(1)
-        shares = uniform(fork(state.noise, BETWEEN), state.step, here.shape[1])
-        return gradient_penalty(slopes(score, interpolates(here, there, shares)))
+        return penalty_between(score.judged, here, there, fork(state.noise, BETWEEN), state.step)
 
     def _after(self, state: State, following: Float[Tensor, "M B"], ended: Bool[Tensor, "M B"]) -> Float[Tensor, "M B"]:
         """The following values, at an end of the task that of the absorbing state, or 0."""
@@ -210,11 +209,8 @@ class ValueDICE(Learner):
 def _draw(state: State, observations: Observations) -> Float[Tensor, "M N A"]:
     """An action of the policy for each observation, differentiable."""
     actor = actor_of(state)
-    outputs = actor.outputs(actor.body(actor.encoder(observations)))
-    rows, width = outputs.shape[1], outputs.shape[2] // 2
-    noise = normal(fork(state.noise, ACTIONS), state.step, rows * width).view(-1, rows, width)
-    assert isinstance(actor.head, TanhGaussian) and actor.scaling
-    return actor.scaling.outward(actor.head.draw(outputs, noise)[0])
+    assert actor.scaling
+    return actor.scaling.outward(drawn(actor, observations, fork(state.noise, ACTIONS), state.step)[0])
 
 
 def _values(state: State) -> Discriminator:

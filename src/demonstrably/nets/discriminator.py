@@ -3,14 +3,17 @@
 The penalty: Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", arXiv 1704.00028, section 4.
 """
 
+from collections.abc import Callable
+
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Float, Int64, Num
 from torch import Tensor, nn
 
 from demonstrably.nets.encoder import Encoder, Observations
 from demonstrably.nets.heads import Scaling
 from demonstrably.nets.linear import Generators, Linear
 from demonstrably.nets.mlp import MLP
+from demonstrably.nets.random import uniform
 from demonstrably.nets.scalar import Scalar
 from demonstrably.spec import Continuous, Discrete
 
@@ -65,12 +68,24 @@ def interpolates(
     return torch.lerp(own.detach(), demonstrated.detach(), shares.unsqueeze(-1))
 
 
-def slopes(score: Score, inputs: Float[Tensor, "M B W"]) -> Float[Tensor, "M B W"]:
-    """Gradient of the score in its inputs, itself differentiable in the weights."""
+def slopes(judged: Callable[[Tensor], Tensor], inputs: Float[Tensor, "M B W"]) -> Float[Tensor, "M B W"]:
+    """Gradient in its inputs of what judges them one by one, itself differentiable in the weights."""
     inputs = inputs.detach().requires_grad_()
-    return torch.autograd.grad(score.judged(inputs).sum(), inputs, create_graph=True)[0]
+    return torch.autograd.grad(judged(inputs).sum(), inputs, create_graph=True)[0]
 
 
 def gradient_penalty(slopes: Float[Tensor, "M B W"]) -> Float[Tensor, "M"]:
     """E[(|slope| - 1)^2]: a score whose every slope is 1 tells near from far, and cannot be sure of anything near."""
     return (torch.linalg.vector_norm(slopes, dim=-1) - 1).square().mean(1)
+
+
+def penalty_between(
+    judged: Callable[[Tensor], Tensor],
+    demonstrated: Float[Tensor, "M B W"],
+    own: Float[Tensor, "M B W"],
+    noise: Int64[Tensor, "M"],
+    step: Int64[Tensor, ""],
+) -> Float[Tensor, "M"]:
+    """The penalty on the slopes of what judges inputs (M, B, W), at places between pairs that the noise draws."""
+    shares = uniform(noise, step, own.shape[1])
+    return gradient_penalty(slopes(judged, interpolates(demonstrated, own, shares)))

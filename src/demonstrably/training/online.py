@@ -15,8 +15,8 @@ from jaxtyping import Bool, Int64, Num
 from torch import Tensor
 
 from demonstrably.data.batches import Experience, ExperienceBatch, Observations, TransitionBatch
-from demonstrably.learners.contract import BATCHES, Carry, Policy, State
-from demonstrably.nets.random import below, fork, streams, uniform
+from demonstrably.learners.contract import BATCHES, Carry, Policy, State, policy_seeds
+from demonstrably.nets.random import below, fork, uniform
 from demonstrably.spec import Continuous, Spec
 from demonstrably.training.feeds import Feed, OfflineFeed
 from demonstrably.training.lives import Lives
@@ -177,7 +177,7 @@ class OnlineFeed(Feed):
         else:
             policy = self._explore(state)
             if self._carry is None:
-                self._carry = policy.start(self._policy_seeds())
+                self._carry = policy.start(policy_seeds(self.lives.seeds))
             self._acted, self._carry = policy.act(self._seen, self._carry)
         actions = self._acted.cpu().numpy().reshape(self.worlds.lanes, *self._acted.shape[2:])
         if not np.isfinite(actions).all():
@@ -202,7 +202,7 @@ class OnlineFeed(Feed):
             fresh = self._begin_episodes(state, ended)
             self._seen = {key: _where(ended.to(device), fresh[key], value) for key, value in after.items()}
             if self._carry is not None:
-                new = self._explore(state).start(self._policy_seeds())
+                new = self._explore(state).start(policy_seeds(self.lives.seeds))
                 self._carry = {k: _where(ended.to(device), new[k], value) for k, value in self._carry.items()}
 
     def _begin_episodes(self, state: State, chosen: Bool[Tensor, "M E"]) -> Observations:
@@ -222,10 +222,6 @@ class OnlineFeed(Feed):
         counters = self.lives.episodes.unbind(1)
         drawn = [below(SEED_LIMIT, k, n, 1) for k, n in zip(columns, counters, strict=True)]
         return torch.cat(drawn, 1)
-
-    def _policy_seeds(self) -> Int64[Tensor, "M E"]:
-        """Seeds of the exploring policy's own chance."""
-        return fork(streams(self.lives.seeds), 1)
 
     def _by_chance(self, state: State) -> Num[Tensor, "M E *action"]:
         keys, action = fork(state.keys, WARM_UP), self._spec.action
