@@ -124,7 +124,7 @@ CASES = {
     "bc-rnn transformer discrete": Case(replace(GPT, weight_decay=(0.0, 0.1, 0.2)), discrete),
     "bc-rnn transformer pictures": Case(GPT, pictures),
     "gail": Case(GAIL(ACTS, **SMALL), continuous, 1e-4, chases=True),
-    "gail discrete": Case(GAIL(SOFT, **SMALL), discrete, 1e-4, chases=True),
+    "gail discrete": Case(GAIL(SOFT, rehearse=True, **SMALL), discrete, 1e-4, chases=True),
     "gail one-signed": Case(GAIL(SOFT, form="positive", absorbing=False, **SMALL), discrete, 1e-4, chases=True),
     "iq-learn": Case(IQ, discrete),
     "iq-learn initial": Case(replace(IQ, value="initial", generator=SOFT, divergence=JensenShannon()), discrete),

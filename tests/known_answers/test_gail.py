@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from demonstrably.data.batches import ExperienceBatch, TransitionBatch
+from demonstrably.learners.airl import AIRL
 from demonstrably.learners.gail import (
     FORMS,
     GAIL,
@@ -185,6 +186,21 @@ def test_the_generator_gets_the_reward_and_the_worth_of_ends(absorbing: bool, mo
     plain = learner.reward(state, batch)[0] + torch.tensor([after, 0.0, 0.0, 0.0])
     torch.testing.assert_close(given[0].rewards[0], plain)
     assert (plain < 0).all()
+
+
+@pytest.mark.parametrize("learner", [GAIL(GENERATOR, 4), AIRL(GENERATOR, 4)])
+def test_who_rehearses_gets_demonstrated_steps_too(learner: GAIL | AIRL, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[TransitionBatch] = []
+    monkeypatch.setattr(SoftQ, "update", lambda _self, _state, batch: given.append(batch) or {})
+    batch = ExperienceBatch(steps([[4, 0], [0, 0]], 0), steps([[0, 0], [0, 4]], 1))
+    for rehearse in (True, False):
+        learner = replace(learner, rehearse=rehearse)
+        learner.step(learner.init(SPEC, members=1, seed=0, device="cpu"), batch)
+    both, own = given
+    assert both.actions.tolist() == [[1] * 4 + [0] * 4] and own.actions.tolist() == [[0] * 4]
+    assert both.terminated.tolist() == [[True] + [False] * 7]
+    torch.testing.assert_close(both.rewards[:, 4:], own.rewards)  # what a step earns does not depend on it
+    assert both.rewards.isfinite().all()
 
 
 @pytest.mark.parametrize(("form", "aim"), [("positive", "living on"), ("negative", "an early end")])

@@ -77,6 +77,7 @@ class AIRL(Learner):
     state_only: bool = False  # g sees no action
     gradient_penalty: float = 10.0  # on the slopes of g; h has none
     floor: float = -20.0  # of log-densities, in nats
+    rehearse: bool = False  # the generator learns from demonstrated steps too, by what they now earn
     absorbing: bool = True
     normalize: bool = True
     body: MLP = MLP((256, 256))
@@ -116,7 +117,8 @@ class AIRL(Learner):
         loss, inputs, logits = self._judged(state, generator, batch)
         penalty = slope_penalty(state, network.score, inputs) if self.gradient_penalty else torch.zeros_like(loss)
         state.optimizers["discriminator"].step(loss + self.gradient_penalty * penalty)
-        metrics = generator.update(part, self._rewarded(network, batch.own, generator))
+        steps = all_steps(batch)[0] if self.rehearse else batch.own
+        metrics = generator.update(part, self._rewarded(network, steps, generator))
         state.step += 1
         return verdicts(loss, logits, self.batch_size) | {"penalty": penalty.detach()} | renamed(metrics)
 

@@ -90,6 +90,7 @@ class GAIL(Learner):
     batch_size: int = 256  # demonstrated steps an update, and as many of its own
     learning_rate: PerMember = 3e-4  # of the discriminator
     gradient_penalty: float = 10.0
+    rehearse: bool = False  # the generator learns from demonstrated steps too, by what the discriminator thinks of them
     form: Form = "logit"
     absorbing: bool = True
     allow_variable_horizon: bool = False  # of a reward of one sign without absorbing states
@@ -125,7 +126,8 @@ class GAIL(Learner):
         loss, inputs, logits = self._judged(network, batch)
         penalty = slope_penalty(state, network.score, inputs) if self.gradient_penalty else torch.zeros_like(loss)
         state.optimizers["discriminator"].step(loss + self.gradient_penalty * penalty)
-        metrics = generator.update(part, self._rewarded(network, batch.own, generator.discount))
+        steps = all_steps(batch)[0] if self.rehearse else batch.own
+        metrics = generator.update(part, self._rewarded(network, steps, generator.discount))
         state.step += 1
         reward = FORMS[self.form](logits.detach())
         told = {"reward": reward[:, : -self.batch_size].mean(1), "own_reward": reward[:, -self.batch_size :].mean(1)}
