@@ -52,13 +52,13 @@ def test_the_table_and_what_it_means(run: Path, data: Path, capsys: pytest.Captu
     assert lines[0].split() == ["episode", "length", "true", "return", "recovered", "return"]
     assert lines[20].startswith("demo_19 ") and lines[21] == "... and 4 more"
     assert "Spearman of episode returns: " in out and "24 episodes; members" in out
-    assert "EPIC distance: not computed" in out and "potential shaping" in out and "nan" not in out
+    assert "Distance of steps, shaping taken out: " in out and "potential shaping" in out and "nan" not in out
 
 
 def test_json(run: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert reward(run, data, "--json", "--checkpoint", "2", "--episodes", "5") == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["checkpoint"] == 2 and len(found["episodes"]) == 5 and found["epic"] is None
+    assert found["checkpoint"] == 2 and len(found["episodes"]) == 5 and "it takes" in found["distance"]["reason"]
     assert len(found["spearman"]["members"]) == 2
 
 
@@ -99,7 +99,7 @@ def test_alike_episodes_and_none_rewarded(run: Path, tmp_path: Path, capsys: pyt
     demos = walks([0.0] * 4, rewarded=False)
     assert reward(run, save(demos, tmp_path / "plain.hdf5")) == 0
     out = capsys.readouterr().out
-    assert "no true rewards" in out and "EPIC" not in out and out.splitlines()[1].split()[2] == "none"
+    assert "no true rewards" in out and "Distance" not in out and out.splitlines()[1].split()[2] == "none"
     alike = Demonstrations.from_arrays(demos.observations, demos.actions, np.ones(40, np.float32), lengths=[10] * 4)
     assert reward(run, save(alike, tmp_path / "alike.hdf5")) == 0
     out = capsys.readouterr().out

@@ -17,10 +17,6 @@ if TYPE_CHECKING:  # imported where they are used: `--help` does not need scipy,
     from demonstrably.training.rewards import Reward
 
 ROWS = 20
-EPIC = (
-    "EPIC distance: not computed, for it needs the true reward of steps that nobody made (states, actions and next "
-    "states drawn apart), and a file holds that of recorded steps only"
-)
 MEANING = (
     "A learned reward is known at best up to scale and potential shaping: read how episodes are ordered, not the "
     "numbers. Shaping changes steps, but of an episode's return little more than its ends. Where lengths differ, a "
@@ -42,6 +38,8 @@ class Options:
     """Which episodes: a mask's name, or a condition such as "quality == 'expert' and length > 100"."""
     episodes: int | None = None
     """Only the first so many of them."""
+    discount: float = 0.99
+    """Discount of the potential shaping that the distance of steps leaves out."""
     out: Path | None = None
     """Also write the episodes to this new file, their rewards replaced by the recovered ones (mean over members)."""
     json: bool = False
@@ -50,6 +48,8 @@ class Options:
     def __post_init__(self) -> None:
         if self.episodes is not None and self.episodes < 1:
             raise ValueError(f"--episodes {self.episodes}: give at least 1")
+        if not 0 <= self.discount < 1:
+            raise ValueError(f"--discount {self.discount}: give 0 or above, and below 1")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,12 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reward = recovered(options.run, options.checkpoint)
     demos = _demonstrations(options)
     scores = reward.score(demos)
-    found = reward_report(scores, demos, afterwards=reward.afterwards())
+    found = reward_report(scores, demos, afterwards=reward.afterwards(), discount=options.discount)
     if options.out:
         save(with_rewards(demos, scores.mean(0)), options.out)
     if options.json:
         written = {"out": str(options.out) if options.out else None}
-        print(json.dumps(reward.record() | written | found.to_dict() | {"epic": None, "epic_reason": EPIC}))
+        print(json.dumps(reward.record() | written | found.to_dict()))
         return 0
     _show(found, reward.members)
     if options.out:
@@ -106,8 +106,6 @@ def _show(found: "RewardReport", members: int) -> None:
     """The table of episodes, the correlations, and what they mean."""
     print(_table(found, members))
     print(f"\n{found}")
-    if found.true is not None:
-        print(EPIC)
     print(f"\n{MEANING}")
 
 

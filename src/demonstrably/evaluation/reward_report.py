@@ -1,9 +1,9 @@
 """How a learned reward stands to the true one on recorded episodes, and how sure that is.
 
 A learned reward is known at best up to scale and potential shaping, so it is compared by correlations and not by its
-numbers: of the returns of whole episodes, in which shaping falls out but for their ends, and of steps within episodes,
-which shaping does change. The intervals are percentile bootstraps over episodes: statements about this reward on
-episodes like these, not about learning it again.
+numbers: of the returns of whole episodes, in which shaping falls out but for their ends; of steps within episodes,
+which shaping does change; and by a distance of steps without their shaping (`shaping.py`). The intervals are percentile
+bootstraps over episodes: statements about this reward on episodes like these, not about learning it again.
 """
 
 import math
@@ -19,6 +19,7 @@ from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.data.wording import counted
 from demonstrably.evaluation.aggregate import stratified_bootstrap_interval
 from demonstrably.evaluation.intervals import Measured
+from demonstrably.evaluation.shaping import unshaped
 
 Array = NDArray[np.float64]
 
@@ -29,10 +30,10 @@ FLAT = 1e-6  # relative to their size, numbers that differ less are one number i
 
 
 @dataclass(frozen=True)
-class Correlation:
-    """The mean over members with its interval over episodes, and each member's. None where it is undefined: `reason`.
+class Agreement:
+    """A correlation or a distance: the mean over members with its interval over episodes, and each member's.
 
-    `members` holds None for a member whose own is undefined.
+    None where it is undefined, for the `reason`. `members` holds None for a member whose own is undefined.
     """
 
     name: str
@@ -69,10 +70,11 @@ class RewardReport:
     recovered: tuple[tuple[float, ...], ...]
     unscored: int
     true: tuple[float, ...] | None = None
-    pearson: Correlation | None = None
-    spearman: Correlation | None = None
-    within: Correlation | None = None  # Pearson of the steps of an episode, averaged over episodes
-    a_step: Correlation | None = None  # Spearman of returns over lengths; None where all lengths are equal
+    pearson: Agreement | None = None
+    spearman: Agreement | None = None
+    within: Agreement | None = None  # Pearson of the steps of an episode, averaged over episodes
+    a_step: Agreement | None = None  # Spearman of returns over lengths; None where all lengths are equal
+    distance: Agreement | None = None  # of steps without their shaping: 0 the same, 1 opposite
     by_length: float | None = None  # Spearman of the true returns with the episodes' lengths alone
     notes: tuple[str, ...] = ()
     afterwards: tuple[float, ...] = ()
@@ -85,7 +87,7 @@ class RewardReport:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able record."""
         correlations = {"pearson": self.pearson, "spearman": self.spearman}
-        correlations |= {"within_episodes": self.within, "a_step": self.a_step}
+        correlations |= {"within_episodes": self.within, "a_step": self.a_step, "distance": self.distance}
         return {
             "episodes": [
                 {
@@ -105,8 +107,8 @@ class RewardReport:
         }
 
     def __str__(self) -> str:
-        lines = [str(found) for found in (self.pearson, self.spearman, self.a_step, self.within) if found]
-        return "\n".join([*lines, *self.notes])
+        found = (self.pearson, self.spearman, self.a_step, self.within, self.distance)
+        return "\n".join([*(str(line) for line in found if line), *self.notes])
 
 
 def reward_report(
@@ -114,13 +116,15 @@ def reward_report(
     demos: Demonstrations,
     *,
     afterwards: NDArray[Any] | None = None,
+    discount: float = 0.99,
     level: float = 0.95,
     repetitions: int = 1000,
     seed: int = 0,
 ) -> RewardReport:
     """Compare recovered rewards (members, steps of the view), NaN where unknown, with the demonstrations' own.
 
-    `afterwards` (members,) is what a step after the end of the task is worth, by default nothing.
+    `afterwards` (members,) is what a step after the end of the task is worth, by default nothing. `discount` is that of
+    the potential shaping which the distance of steps leaves out.
     A resample of episodes in which a correlation is undefined counts as 0 in its interval, which widens it. ValueError
     for another shape and for an episode without any known reward.
     """
@@ -162,6 +166,7 @@ def reward_report(
         "a_step": None
         if _flat(counts)
         else draws.between("Spearman of mean rewards a step", scored / counts, true / counts, ranked=True),
+        "distance": draws.apart(unshaped(np.vstack([values, steps]), demos, known, discount), counts),
         "by_length": _plain(_rows(_ranks(demos.lengths[None]), _ranks(true[None])[0])[0]),
     }
     return _with_notes(RewardReport(**record), *_cautions(true))
@@ -175,12 +180,12 @@ class _Draws:
     repetitions: int
     seed: int
 
-    def between(self, name: str, recovered: Array, true: Array, *, ranked: bool = False) -> Correlation:
-        """Correlation of (members, episodes) with (episodes,), of their ranks where `ranked`."""
+    def between(self, name: str, recovered: Array, true: Array, *, ranked: bool = False) -> Agreement:
+        """Agreement of (members, episodes) with (episodes,), of their ranks where `ranked`."""
         if len(true) < FEWEST:
-            return Correlation(name, None, reason=f"for it takes {FEWEST} episodes and there are {len(true)}")
+            return Agreement(name, None, reason=f"for it takes {FEWEST} episodes and there are {len(true)}")
         if _flat(true):
-            return Correlation(name, None, reason=f"for the true returns are all alike ({true[0]:.4g})")
+            return Agreement(name, None, reason=f"for the true returns are all alike ({true[0]:.4g})")
 
         def at(rows: NDArray[np.int64]) -> Array:
             chosen, wanted = recovered[:, rows], true[rows]
@@ -188,13 +193,11 @@ class _Draws:
 
         return self._measured(name, at, len(true), "for the recovered returns are all alike")
 
-    def averaged(self, name: str, values: Array) -> Correlation:
+    def averaged(self, name: str, values: Array) -> Agreement:
         """Mean over the episodes (members, episodes) in which a correlation is defined."""
         some = np.isfinite(values).any(0)
         if not some.any():
-            return Correlation(
-                name, None, reason="for within every episode the true or the recovered rewards are alike"
-            )
+            return Agreement(name, None, reason="for within every episode the true or the recovered rewards are alike")
         values = values[:, some]
 
         def at(rows: NDArray[np.int64]) -> Array:
@@ -204,10 +207,34 @@ class _Draws:
 
         return self._measured(name, at, values.shape[1], "for it is undefined in every episode")
 
-    def _measured(self, name: str, at: Callable[[NDArray[np.int64]], Array], episodes: int, reason: str) -> Correlation:
+    def apart(self, values: Array | str, counts: Array) -> Agreement:
+        """sqrt((1 - r) / 2) of the correlation r of each row but the last (members + 1, steps) with the last.
+
+        `counts` says how many steps each episode has, or `values` why there is no distance.
+        """
+        name = "Distance of steps, shaping taken out"
+        if isinstance(values, str):
+            return Agreement(name, None, reason=values)
+        if len(counts) < FEWEST:
+            return Agreement(name, None, reason=f"for it takes {FEWEST} episodes and there are {len(counts)}")
+        if not values[-1].any():
+            return Agreement(name, None, reason="for the true rewards are shaping alone")
+        x, y = values[:-1], np.broadcast_to(values[-1], values[:-1].shape)
+        starts = (np.cumsum(counts) - counts).astype(np.int64)
+        sums = np.add.reduceat(np.stack([np.ones_like(x), x, y, x * x, y * y, x * y]), starts, axis=2)
+
+        def at(rows: NDArray[np.int64]) -> Array:
+            n, x, y, xx, yy, xy = sums[:, :, rows].sum(2)
+            size = np.sqrt(np.maximum((xx - x * x / n) * (yy - y * y / n), 0.0))
+            r = np.divide(xy - x * y / n, size, out=np.zeros_like(n), where=size > 0)
+            return np.sqrt((1 - np.clip(r, -1.0, 1.0)) / 2)
+
+        return self._measured(name, at, len(counts), "")
+
+    def _measured(self, name: str, at: Callable[[NDArray[np.int64]], Array], episodes: int, reason: str) -> Agreement:
         members = at(np.arange(episodes))
         if not np.isfinite(members).any():
-            return Correlation(name, None, reason=reason)
+            return Agreement(name, None, reason=reason)
         # A member whose own is undefined counts as 0 in the mean, as a resample does.
         mean = stratified_bootstrap_interval(
             lambda drawn: float(np.nan_to_num(at(drawn[:, 0].astype(np.int64))).mean()),
@@ -216,7 +243,7 @@ class _Draws:
             level=self.level,
             seed=self.seed,
         )
-        return Correlation(name, mean, tuple(_plain(value) for value in members))
+        return Agreement(name, mean, tuple(_plain(value) for value in members))
 
 
 def _left(demos: Demonstrations) -> Array:
