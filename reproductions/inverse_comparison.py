@@ -38,7 +38,7 @@ from demonstrably.training.files import write_json
 from demonstrably.training.online import Collection
 from demonstrably.training.session import Plan
 
-MEMBERS, SELECT_EACH, FRESH, CHECKPOINTS = 5, 60, 20, 16
+MEMBERS, SELECT_EACH, FRESH = 5, 60, 20
 NET, BATCH = MLP((64, 64)), 64
 COLLECTION = Collection(environments=2, updates_per_step=0.5)
 
@@ -88,6 +88,9 @@ ABLATIONS: dict[str, Learner] = {
         PRESETS["online"], batch_size=BATCH, generator=actor(0.05), divergence=ChiSquare(), penalty=None
     ),
 }
+# twice the width and the batch, to see what the size of it all has to do with it
+wide = replace(actor(0.05), batch_size=128, body=MLP((128, 128)))
+WIDE: dict[str, Learner] = {"iq-learn": replace(PRESETS["online"], batch_size=128, generator=wide)}
 DISCRETE: dict[str, Learner] = {
     "bc": cloning(),
     "bc-decay": cloning(0.1),
@@ -107,19 +110,21 @@ class Setting:
     episodes: int
     subsample: int
     updates: int
+    spacing: int  # of checkpoints
     learners: Mapping[str, Learner]
 
 
 SETTINGS = (
-    Setting("hopper", "whole", 1, 1, 40_000, CONTINUOUS | ABLATIONS),
-    Setting("hopper", "every-20th", 1, 20, 40_000, CONTINUOUS),
-    Setting("cartpole", "1", 1, 1, 10_000, DISCRETE),
-    Setting("acrobot", "1", 1, 1, 20_000, DISCRETE),
-    Setting("acrobot", "10", 10, 1, 20_000, DISCRETE),
-    Setting("lunarlander", "1", 1, 1, 30_000, DISCRETE),
-    Setting("lunarlander", "10", 10, 1, 30_000, DISCRETE),
-    Setting("halfcheetah", "whole", 1, 1, 200_000, CONTINUOUS),
-    Setting("halfcheetah", "every-20th", 1, 20, 200_000, CONTINUOUS),
+    Setting("hopper", "whole", 1, 1, 40_000, 2_500, CONTINUOUS | ABLATIONS),
+    Setting("hopper", "every-20th", 1, 20, 40_000, 2_500, CONTINUOUS),
+    Setting("hopper", "wide", 1, 1, 25_000, 2_500, WIDE),
+    Setting("cartpole", "1", 1, 1, 10_000, 1_000, DISCRETE),
+    Setting("acrobot", "1", 1, 1, 20_000, 1_000, DISCRETE),
+    Setting("acrobot", "10", 10, 1, 20_000, 1_000, DISCRETE),
+    Setting("lunarlander", "1", 1, 1, 30_000, 2_000, DISCRETE),
+    Setting("lunarlander", "10", 10, 1, 30_000, 2_000, DISCRETE),
+    Setting("halfcheetah", "whole", 1, 1, 200_000, 10_000, CONTINUOUS),
+    Setting("halfcheetah", "every-20th", 1, 20, 200_000, 10_000, CONTINUOUS),
 )
 
 
@@ -127,12 +132,12 @@ def piece(setting: Setting, name: str, data: Path, runs: Path) -> dict[str, Any]
     """One learner in one setting: scores of the members' own selected checkpoints on fresh seeds, and the curve."""
     demos = load(data / "expert" / f"{setting.task}_expert.hdf5").select(range(setting.episodes))
     learner = setting.learners[name]
-    updates = 20_000 if isinstance(learner, BC) else setting.updates
+    updates, spacing = (20_000, 1_000) if isinstance(learner, BC) else (setting.updates, setting.spacing)
     plan = Plan(
         updates,
         members=MEMBERS,
         validation=0.0,
-        checkpoint_every=updates // CHECKPOINTS,
+        checkpoint_every=spacing,
         log_every=1_000,
         subsample=setting.subsample,
         collection=COLLECTION,

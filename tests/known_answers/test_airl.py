@@ -9,7 +9,7 @@ from torch import nn
 
 from demonstrably.data.batches import ExperienceBatch, TransitionBatch
 from demonstrably.learners.airl import AIRL, policy_logit, shaped
-from demonstrably.learners.gail import discriminator_of
+from demonstrably.learners.gail import UNSEEN, discriminator_of
 from demonstrably.learners.sac import SAC
 from demonstrably.learners.soft_q import SoftQ
 from demonstrably.nets.mlp import MLP
@@ -84,13 +84,13 @@ def test_the_generator_gets_f_in_its_own_units(monkeypatch: pytest.MonkeyPatch) 
     learner = AIRL(generator, 6, learning_rate=1e-9, normalize=False, body=MLP((4,)))
     state = learner.init(SPEC, members=1, seed=0, device="cpu")
     network, batch = discriminator_of(state), ring(np.ones((STATES, 2), int), ends=1)
-    nn.init.constant_(network.absorbing.value, 2.0)
-    learner.step(state, ExperienceBatch(batch, batch))
+    learner.step(state, ExperienceBatch(batch, ring(np.ones((STATES, 2), int), ends=6)))
     potential = network.potential
     assert potential
     before, after = (potential(seen, batch.actions) for seen in (batch.observations, batch.next_observations))
     advantage = learner.reward(state, batch) - before + DISCOUNT * after * ~batch.terminated
-    advantage[0, 0] += 2.0 * 9  # discount / (1 - discount) steps of g in the absorbing state
+    absorbing = math.log((1 + UNSEEN) / (1 / 6 + UNSEEN))  # g of the absorbing state, by who ended how often
+    advantage[0, 0] += absorbing * 9  # discount / (1 - discount) steps of it
     torch.testing.assert_close(given[0].rewards, (0.5 * advantage).detach())
 
 

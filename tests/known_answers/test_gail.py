@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from demonstrably.data.batches import ExperienceBatch, TransitionBatch
 from demonstrably.learners.airl import AIRL
@@ -15,9 +16,8 @@ from demonstrably.learners.gail import (
     FORMS,
     GAIL,
     UNSEEN,
-    absorbing_loss,
+    absorbing_logit,
     discriminator_loss,
-    discriminator_of,
     valued_ends,
 )
 from demonstrably.learners.soft_q import SoftQ
@@ -43,15 +43,14 @@ def test_the_three_forms_of_reward_by_hand() -> None:
     assert found == pytest.approx({"logit": THREE, "positive": -math.log(1 / 4), "negative": math.log(3 / 4)})
 
 
-def test_the_absorbing_states_logit_is_the_ratio_of_ends() -> None:
-    demonstrated = torch.tensor([[True, True, False, False], [False] * 4])
-    own = torch.tensor([[True, False, False, False]] * 2)
-    best = [[math.log((0.5 + 0.001) / (0.25 + 0.001))], [math.log(0.001 / 0.251)]]
-    logit = torch.tensor(best, requires_grad=True)
-    (slope,) = torch.autograd.grad(absorbing_loss(logit, demonstrated, own, 0.001).sum(), logit)
+def test_the_absorbing_states_logit_is_where_its_loss_is_least() -> None:
+    ends = torch.tensor([[0.5, 0.25], [0.0, 0.25]])  # shares of demonstrated and own steps
+    logit = absorbing_logit(ends, 0.001).requires_grad_()
+    assert logit.tolist() == [[pytest.approx(math.log(0.501 / 0.251))], [pytest.approx(math.log(0.001 / 0.251))]]
+    shown, own = (ends + 0.001).T
+    loss = shown * softplus(-logit.squeeze(1)) + own * softplus(logit.squeeze(1))  # -log D and -log(1 - D)
+    (slope,) = torch.autograd.grad(loss.sum(), logit)
     assert slope.abs().max() < 1e-7
-    loss = absorbing_loss(torch.tensor([[THREE]]), demonstrated[:1], own[:1], 0.0)
-    assert loss.tolist() == pytest.approx([-0.5 * math.log(3 / 4) - 0.25 * math.log(1 / 4)])
 
 
 def test_an_end_is_worth_the_absorbing_reward_for_ever() -> None:
@@ -170,7 +169,7 @@ def test_logits_become_log_ratios_of_densities(monkeypatch: pytest.MonkeyPatch) 
     expected = np.log(np.array(shown) / np.array(own)).flatten()
     np.testing.assert_allclose(learner.reward(state, each)[0], expected, atol=0.02)
     ends = math.log((4 / 16 + UNSEEN) / (2 / 16 + UNSEEN))
-    assert discriminator_of(state).absorbing().item() == pytest.approx(ends, abs=0.02)
+    assert learner.afterwards(state).item() == pytest.approx(ends, abs=1e-4)
 
 
 @pytest.mark.parametrize("absorbing", [True, False])
@@ -179,10 +178,9 @@ def test_the_generator_gets_the_reward_and_the_worth_of_ends(absorbing: bool, mo
     monkeypatch.setattr(SoftQ, "update", lambda _self, _state, batch: given.append(batch) or {})
     learner = GAIL(GENERATOR, 4, form="negative", absorbing=absorbing, learning_rate=1e-9, body=MLP((4,)))
     state = learner.init(SPEC, members=1, seed=0, device="cpu")
-    nn.init.constant_(discriminator_of(state).absorbing.value, -THREE)
     batch = steps([[1, 1], [1, 1]], 1)
     learner.step(state, ExperienceBatch(batch, batch))
-    after = 99 * math.log(1 / 4) * absorbing  # discount 0.99
+    after = 99 * math.log(1 / 2) * absorbing  # discount 0.99; both end as often
     plain = learner.reward(state, batch)[0] + torch.tensor([after, 0.0, 0.0, 0.0])
     torch.testing.assert_close(given[0].rewards[0], plain)
     assert (plain < 0).all()

@@ -9,8 +9,8 @@ import torch
 from demonstrably.data.batches import ExperienceBatch, TransitionBatch
 from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.learners.policies import actor_of
-from demonstrably.learners.value_dice import ValueDICE, dual_objective, log_ratio, occupancy
-from demonstrably.nets.discriminator import Discriminator, gradient_penalty, slopes
+from demonstrably.learners.value_dice import ValueDICE, Values, dual_objective, log_ratio, occupancy
+from demonstrably.nets.discriminator import gradient_penalty, slopes
 from demonstrably.nets.linear import generators
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.penalty import orthogonal_penalty
@@ -152,7 +152,7 @@ def test_slopes_are_differentiated_rightly_again() -> None:
     demos, learner = walk(2), ValueDICE(batch_size=8, body=MLP((4,)))
     state = learner.init(demos.spec(), members=1, seed=0, device="cpu")
     values = state.networks["values"].double()
-    assert isinstance(values, Discriminator)
+    assert isinstance(values, Values)
     points = torch.linspace(-1, 1, 10, dtype=torch.float64).view(1, 5, 2)
     weight = values.score.body.layers[0].weight
 

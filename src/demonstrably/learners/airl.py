@@ -22,9 +22,10 @@ from demonstrably.learners.adam import Adam, PerMember
 from demonstrably.learners.contract import Learner, Metrics, State
 from demonstrably.learners.gail import (
     DISCRIMINATOR,
-    absorbing_loss,
+    absorbing_logit,
     discriminator_loss,
     discriminator_of,
+    ends_of,
     renamed,
     slope_penalty,
     valued_ends,
@@ -36,6 +37,7 @@ from demonstrably.learners.sac import SAC
 from demonstrably.learners.soft_q import SoftQ
 from demonstrably.nets.discriminator import Discriminator, Score
 from demonstrably.nets.encoder import Encoder
+from demonstrably.nets.ends import Ends
 from demonstrably.nets.linear import apart
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.vision import SmallCNN
@@ -107,18 +109,20 @@ class AIRL(Learner):
             return Score(encoder, action, self.body, draws)
 
         reward, potential = score(None if self.state_only else spec.action), score(None)
-        network = Discriminator(reward, members, potential).to(device)
+        network = Discriminator(reward, potential).to(device)
         optimizers = {"discriminator": Adam(network, self.learning_rate, members=members)}
-        return State.around(part, {"discriminator": network}, optimizers)
+        return State.around(part, {"discriminator": network, "ends": Ends(members).to(device)}, optimizers)
 
     def step(self, state: State, batch: ExperienceBatch) -> Metrics:
         """One update of reward and potential, then of the generator by what they now say of the own steps."""
         (generator, part), network = of_part(state, self.generator, ONLINE), discriminator_of(state)
+        steps, shown = all_steps(batch)
+        ends_of(state).see(steps.terminated, shown, state.step)
         loss, inputs, logits = self._judged(state, generator, batch)
         penalty = slope_penalty(state, network.score, inputs) if self.gradient_penalty else torch.zeros_like(loss)
         state.optimizers["discriminator"].step(loss + self.gradient_penalty * penalty)
-        steps = all_steps(batch)[0] if self.rehearse else batch.own
-        metrics = generator.update(part, self._rewarded(network, steps, generator))
+        learned = steps if self.rehearse else batch.own
+        metrics = generator.update(part, self._rewarded(state, learned, generator))
         state.step += 1
         return verdicts(loss, logits, self.batch_size) | {"penalty": penalty.detach()} | renamed(metrics)
 
@@ -145,7 +149,7 @@ class AIRL(Learner):
     @torch.no_grad()
     def afterwards(self, state: State) -> Float[Tensor, "M"]:
         """g of the absorbing state."""
-        value = discriminator_of(state).absorbing().squeeze(1)
+        value = absorbing_logit(ends_of(state).shares).squeeze(1)
         return value if self.absorbing else torch.zeros_like(value)
 
     def _judged(
@@ -158,18 +162,17 @@ class AIRL(Learner):
             log_density = generator.log_density(state.parts["generator"], steps)
         advantage = _advantage(network, steps, inputs, generator.discount)
         logits = policy_logit(advantage, log_density, self.floor)
-        loss = discriminator_loss(logits[:, :shown], logits[:, shown:])
-        if self.absorbing:  # there is one thing to do in the absorbing state, so the log-density is 0, and f is g
-            loss = loss + absorbing_loss(network.absorbing(), steps.terminated[:, :shown], steps.terminated[:, shown:])
-        return loss, inputs, logits
+        return discriminator_loss(logits[:, :shown], logits[:, shown:]), inputs, logits
 
     @torch.no_grad()
-    def _rewarded(self, network: Discriminator, steps: TransitionBatch, generator: Generator) -> TransitionBatch:
+    def _rewarded(self, state: State, steps: TransitionBatch, generator: Generator) -> TransitionBatch:
         """The steps with Eq. 1 for rewards, in the generator's units, and what an end is worth."""
+        network = discriminator_of(state)
         inputs = network.score.inputs(steps.observations, steps.actions)
         reward = _advantage(network, steps, inputs, generator.discount)
-        if self.absorbing:
-            reward = valued_ends(reward, steps.terminated, network.absorbing(), generator.discount)
+        if self.absorbing:  # there is one thing to do in the absorbing state, so its log-density is 0, and f is g
+            absorbing = absorbing_logit(ends_of(state).shares)
+            reward = valued_ends(reward, steps.terminated, absorbing, generator.discount)
         assert generator.temperature
         return replace(steps, rewards=generator.temperature * reward)
 

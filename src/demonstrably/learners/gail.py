@@ -3,11 +3,14 @@
 Ho and Ermon 2016, "Generative Adversarial Imitation Learning", arXiv 1606.03476, sections 4 and 5, off-policy and with
 absorbing states as in Kostrikov et al. 2019, "Discriminator-Actor-Critic", arXiv 1809.02925, sections 4.1 and 4.2.
 
-Uses: Eq. 1, the discriminator's loss; Eq. 2, the same for what follows the task's end; Eq. 3, the reward in three
-forms; Eq. 4, what the end of the task is worth. D is the probability that a step was demonstrated, x its logit.
+Uses: Eq. 1, the discriminator's loss; Eq. 2, the logit that is best for what follows the task's end; Eq. 3, the reward
+in three forms; Eq. 4, what the end of the task is worth. D is the probability that a step was demonstrated, x its
+logit.
 **Departures**: the replay stands for the policy's own steps, unweighted. All that follows an end is one state, so one
-number is its logit, exactly, in place of a dimension that marks it in every observation. As that number has no
-neighbors that would restrain it, both sides count a few ends that nobody saw. A time-out is not an end.
+number is its logit, in place of a dimension that marks it in every observation, and counting tells it: learned step by
+step it would be wrong for thousands of updates, in which an early end would pay. As that number has no neighbors that
+would restrain it, both sides count a few ends that nobody saw. A time-out is not an end. With `rehearse` the generator
+learns from demonstrated steps too.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,6 +32,7 @@ from demonstrably.learners.sac import SAC
 from demonstrably.learners.soft_q import SoftQ
 from demonstrably.nets.discriminator import Discriminator, Score, penalty_between
 from demonstrably.nets.encoder import Encoder
+from demonstrably.nets.ends import Ends
 from demonstrably.nets.linear import apart
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.random import fork
@@ -47,15 +51,13 @@ def discriminator_loss(demonstrated: Float[Tensor, "M B"], own: Float[Tensor, "M
     return softplus(-demonstrated).mean(1) + softplus(own).mean(1)
 
 
-def absorbing_loss(
-    logit: Float[Tensor, "M 1"], demonstrated: Bool[Tensor, "M B"], own: Bool[Tensor, "M N"], unseen: float = UNSEEN
-) -> Float[Tensor, "M"]:
-    """Eq. 2: Eq. 1 of the step in the absorbing state that follows each terminated one, a step of the batch.
+def absorbing_logit(ends: Float[Tensor, "M 2"], unseen: float = UNSEEN) -> Float[Tensor, "M 1"]:
+    """Eq. 2: the log ratio of demonstrated and own ends a step, `unseen` ones included.
 
-    It is least where the logit is the log ratio of both sides' ends a step, `unseen` ones included.
+    Eq. 1 of the step in the absorbing state that follows every end is least there.
     """
-    shown, lived = (ends.float().mean(1, keepdim=True) + unseen for ends in (demonstrated, own))
-    return (shown * softplus(-logit) + lived * softplus(logit)).squeeze(1)
+    shown, own = (ends + unseen).log().split(1, 1)
+    return shown - own
 
 
 Form = Literal["logit", "positive", "negative"]
@@ -116,25 +118,27 @@ class GAIL(Learner):
         part = generator.init(spec, members=members, seed=seed, device=device)
         draws = apart(members, seed, DISCRIMINATOR)
         encoder = Encoder(spec.observations, self.vision, normalize=self.normalize, draws=draws)
-        network = Discriminator(Score(encoder, spec.action, self.body, draws), members).to(device)
+        network = Discriminator(Score(encoder, spec.action, self.body, draws)).to(device)
         optimizers = {"discriminator": Adam(network, self.learning_rate, members=members)}
-        return State.around(part, {"discriminator": network}, optimizers)
+        return State.around(part, {"discriminator": network, "ends": Ends(members).to(device)}, optimizers)
 
     def step(self, state: State, batch: ExperienceBatch) -> Metrics:
         """One update of the discriminator, then of the generator by what it now thinks of the own steps."""
         (generator, part), network = of_part(state, self.generator, ONLINE), discriminator_of(state)
+        steps, shown = all_steps(batch)
+        ends_of(state).see(steps.terminated, shown, state.step)
         loss, inputs, logits = self._judged(network, batch)
         penalty = slope_penalty(state, network.score, inputs) if self.gradient_penalty else torch.zeros_like(loss)
         state.optimizers["discriminator"].step(loss + self.gradient_penalty * penalty)
-        steps = all_steps(batch)[0] if self.rehearse else batch.own
-        metrics = generator.update(part, self._rewarded(network, steps, generator.discount))
+        learned = steps if self.rehearse else batch.own
+        metrics = generator.update(part, self._rewarded(state, learned, generator.discount))
         state.step += 1
         reward = FORMS[self.form](logits.detach())
         told = {"reward": reward[:, : -self.batch_size].mean(1), "own_reward": reward[:, -self.batch_size :].mean(1)}
         return verdicts(loss, logits, self.batch_size) | told | {"penalty": penalty.detach()} | renamed(metrics)
 
     def loss(self, state: State, batch: ExperienceBatch) -> Float[Tensor, "M"]:
-        """Eq. 1 and Eq. 2, without the penalty."""
+        """Eq. 1, without the penalty."""
         return self._judged(discriminator_of(state), batch)[0]
 
     def policy(self, state: State) -> ActorPolicy:
@@ -155,7 +159,7 @@ class GAIL(Learner):
     @torch.no_grad()
     def afterwards(self, state: State) -> Float[Tensor, "M"]:
         """Eq. 3 of the absorbing state."""
-        value = FORMS[self.form](discriminator_of(state).absorbing()).squeeze(1)
+        value = FORMS[self.form](absorbing_logit(ends_of(state).shares)).squeeze(1)
         return value if self.absorbing else torch.zeros_like(value)
 
     def _judged(
@@ -165,18 +169,15 @@ class GAIL(Learner):
         steps, shown = all_steps(batch)
         inputs = network.score.inputs(steps.observations, steps.actions)
         logits = network.score.judged(inputs)
-        loss = discriminator_loss(logits[:, :shown], logits[:, shown:])
-        if self.absorbing:
-            loss = loss + absorbing_loss(network.absorbing(), steps.terminated[:, :shown], steps.terminated[:, shown:])
-        return loss, inputs, logits
+        return discriminator_loss(logits[:, :shown], logits[:, shown:]), inputs, logits
 
     @torch.no_grad()
-    def _rewarded(self, network: Discriminator, steps: TransitionBatch, discount: float) -> TransitionBatch:
+    def _rewarded(self, state: State, steps: TransitionBatch, discount: float) -> TransitionBatch:
         """The steps with Eq. 3 for rewards, and Eq. 4 where the task was over."""
         form = FORMS[self.form]
-        reward = form(network.score(steps.observations, steps.actions))
+        reward = form(discriminator_of(state).score(steps.observations, steps.actions))
         if self.absorbing:
-            reward = valued_ends(reward, steps.terminated, form(network.absorbing()), discount)
+            reward = valued_ends(reward, steps.terminated, form(absorbing_logit(ends_of(state).shares)), discount)
         return replace(steps, rewards=reward)
 
 
@@ -185,6 +186,13 @@ def discriminator_of(state: State) -> Discriminator:
     network = state.networks["discriminator"]
     assert isinstance(network, Discriminator)
     return network
+
+
+def ends_of(state: State) -> Ends:
+    """How often either side ends the task, of a learner that counts it."""
+    ends = state.networks["ends"]
+    assert isinstance(ends, Ends)
+    return ends
 
 
 def slope_penalty(state: State, score: Score, inputs: Float[Tensor, "M two_B W"]) -> Float[Tensor, "M"]:

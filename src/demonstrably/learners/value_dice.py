@@ -19,7 +19,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from demonstrably.data.batches import (
     Experience,
@@ -35,13 +35,14 @@ from demonstrably.learners.contract import Learner, Metrics, State
 from demonstrably.learners.policies import ActorPolicy, actor_of, drawn, exploring
 from demonstrably.nets.actor import Actor
 from demonstrably.nets.critics import held
-from demonstrably.nets.discriminator import Discriminator, Score, penalty_between
+from demonstrably.nets.discriminator import Score, penalty_between
 from demonstrably.nets.encoder import Encoder
 from demonstrably.nets.heads import TanhGaussian
 from demonstrably.nets.linear import generators
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.penalty import orthogonal_penalty
 from demonstrably.nets.random import fork
+from demonstrably.nets.scalar import Scalar
 from demonstrably.nets.vision import SmallCNN
 from demonstrably.spec import Continuous, Spec
 
@@ -111,7 +112,7 @@ class ValueDICE(Learner):
         encoders = [Encoder(spec.observations, self.vision, normalize=self.normalize, draws=draws) for _ in range(2)]
         body = self.body.build(encoders[0].outputs, draws)
         actor = Actor(spec, encoders[0], body, TanhGaussian(), draws).to(device)
-        values = Discriminator(Score(encoders[1], spec.action, self.body, draws), members).to(device)
+        values = Values(Score(encoders[1], spec.action, self.body, draws), members).to(device)
         optimizers = {
             "values": Adam(values, self.learning_rate, members=members),
             "actor": Adam(actor, self.actor_learning_rate, members=members),
@@ -213,9 +214,17 @@ def _draw(state: State, observations: Observations) -> Float[Tensor, "M N A"]:
     return actor.scaling.outward(drawn(actor, observations, fork(state.noise, ACTIONS), state.step)[0])
 
 
-def _values(state: State) -> Discriminator:
+class Values(nn.Module):
+    """nu: a score of steps, and one number for the absorbing state."""
+
+    def __init__(self, score: Score, members: int):
+        super().__init__()
+        self.score, self.absorbing = score, Scalar(0.0, members)
+
+
+def _values(state: State) -> Values:
     values = state.networks["values"]
-    assert isinstance(values, Discriminator)
+    assert isinstance(values, Values)
     return values
 
 

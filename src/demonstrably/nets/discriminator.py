@@ -1,4 +1,4 @@
-"""What tells demonstrated steps from others: scores of steps, of the absorbing state, and the penalty on their slopes.
+"""What tells demonstrated steps from others: scores of steps, and the penalty on their slopes.
 
 The penalty: Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", arXiv 1704.00028, section 4.
 """
@@ -14,7 +14,6 @@ from demonstrably.nets.heads import Scaling
 from demonstrably.nets.linear import Generators, Linear
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.random import uniform
-from demonstrably.nets.scalar import Scalar
 from demonstrably.spec import Continuous, Discrete
 
 
@@ -53,12 +52,11 @@ class Score(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """A score of steps, one number for the absorbing state, and where it is wanted a potential of observations."""
+    """A score of steps, and where it is wanted a potential of observations."""
 
-    def __init__(self, score: Score, members: int, potential: Score | None = None):
+    def __init__(self, score: Score, potential: Score | None = None):
         super().__init__()
         self.score, self.potential = score, potential
-        self.absorbing = Scalar(0.0, members)
 
 
 def interpolates(
