@@ -45,7 +45,7 @@ def paid_for_ever(
 
 # --- learner ---
 
-USUAL = (SAC(), SoftQ())
+USUAL = (SAC(temperature=0.01, average=0.9998), SoftQ())
 
 
 @dataclass(frozen=True)
