@@ -19,6 +19,7 @@ from demonstrably.data.demonstrations import Demonstrations
 
 Array = NDArray[np.float64]
 
+BATCH = 1 << 14  # steps at once, for their potentials take far more room than they do
 STEPS_EACH = 20  # steps that it takes for one number of a potential
 ROUNDING = 1e-5  # of float32 rewards; what is left of one is 0 below it, relative to its size
 TINY = 1e-12  # directions of potentials that the steps tell apart by less, relative to the rest, are not fitted
@@ -40,19 +41,23 @@ def unshaped(
     starts, lengths = demos.observation_starts, demos.lengths
     rows = np.concatenate([start + np.arange(length) for start, length in zip(starts, lengths, strict=True)])[known]
     over = np.concatenate([demos.terminated[place] for place in demos.step_slices()])[known]
-    before, after = (_flat(demos, keys, at) for at in (rows, rows + 1))
-    middle, spread = before.mean(0), before.std(0)
+    seen = _flat(demos, keys, rows)
+    middle, spread, width = seen.mean(0), seen.std(0), seen.shape[1]
     scale = np.where(spread > 0, spread, 1.0)
-    before, after = (before - middle) / scale, (after - middle) / scale
-    width = before.shape[1]
     if len(rows) < STEPS_EACH * (1 + width):
         needed = STEPS_EACH * (1 + width)
         return f"for with observations of {width} numbers it takes {needed} steps and there are {len(rows)}"
     squares = len(rows) >= STEPS_EACH * (1 + width + width * (width + 1) // 2)
-    shaping = discount * _potentials(after, squares) * ~over[:, None] - _potentials(before, squares)
-    found = values[:, known]
-    best = np.linalg.pinv(shaping.T @ shaping, rcond=TINY, hermitian=True) @ (shaping.T @ found.T)
-    left = found - (shaping @ best).T
+
+    def shaping(part: slice) -> Array:
+        before, after = ((_flat(demos, keys, at) - middle) / scale for at in (rows[part], rows[part] + 1))
+        return discount * _potentials(after, squares) * ~over[part, None] - _potentials(before, squares)
+
+    found, parts = values[:, known], [slice(at, at + BATCH) for at in range(0, len(rows), BATCH)]
+    products = [(change.T @ change, change.T @ found[:, part].T) for part in parts for change in [shaping(part)]]
+    square, with_found = (sum(each) for each in zip(*products, strict=True))
+    best = np.linalg.pinv(square, rcond=TINY, hermitian=True) @ with_found
+    left = np.concatenate([found[:, part] - (shaping(part) @ best).T for part in parts], 1)
     sizes = np.linalg.norm(left, axis=1, keepdims=True), np.linalg.norm(found, axis=1, keepdims=True)
     return np.where(sizes[0] > ROUNDING * sizes[1], left, 0.0)
 
