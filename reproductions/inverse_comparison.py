@@ -48,6 +48,11 @@ def actor(temperature: float | None) -> SAC:
     return SAC(temperature=temperature, batch_size=BATCH, body=NET, average=0.9998)
 
 
+def wide(temperature: float) -> SAC:
+    """The generator at twice the width and the batch."""
+    return replace(actor(temperature), batch_size=128, body=MLP((128, 128)))
+
+
 def values(temperature: float) -> SoftQ:
     """The same where actions are discrete."""
     return SoftQ(temperature=temperature, batch_size=BATCH, body=NET, average=0.999)
@@ -88,9 +93,11 @@ ABLATIONS: dict[str, Learner] = {
         PRESETS["online"], batch_size=BATCH, generator=actor(0.05), divergence=ChiSquare(), penalty=None
     ),
 }
-# twice the width and the batch, to see what the size of it all has to do with it
-wide = replace(actor(0.05), batch_size=128, body=MLP((128, 128)))
-WIDE: dict[str, Learner] = {"iq-learn": replace(PRESETS["online"], batch_size=128, generator=wide)}
+WIDE: dict[str, Learner] = {  # what the size of it all has to do with it
+    "sqil": SQIL(batch_size=128, generator=wide(0.01)),
+    "gail": GAIL(generator=wide(0.05), batch_size=128, body=MLP((128, 128)), form="positive", rehearse=True),
+    "iq-learn": replace(PRESETS["online"], batch_size=128, generator=wide(0.05)),
+}
 DISCRETE: dict[str, Learner] = {
     "bc": cloning(),
     "bc-decay": cloning(0.1),
@@ -117,7 +124,7 @@ class Setting:
 SETTINGS = (
     Setting("hopper", "whole", 1, 1, 40_000, 2_500, CONTINUOUS | ABLATIONS),
     Setting("hopper", "every-20th", 1, 20, 40_000, 2_500, CONTINUOUS),
-    Setting("hopper", "wide", 1, 1, 25_000, 2_500, WIDE),
+    Setting("hopper", "wide", 1, 1, 40_000, 2_500, WIDE),
     Setting("cartpole", "1", 1, 1, 10_000, 1_000, DISCRETE),
     Setting("acrobot", "1", 1, 1, 20_000, 1_000, DISCRETE),
     Setting("acrobot", "10", 10, 1, 20_000, 1_000, DISCRETE),

@@ -54,6 +54,13 @@ def test_without_any_tie_or_any_reward_it_is_that_of_no_correlation() -> None:
     assert found.distance.members[1] == pytest.approx(math.sqrt(1 / 2))
 
 
+def test_what_follows_the_end_is_worth_its_sum() -> None:
+    after = np.array([-0.7])
+    ended = TRUE - OVER * after * DISCOUNT / (1 - DISCOUNT)
+    assert reward_report(ended[None], recorded(), afterwards=after).distance.mean.mean == pytest.approx(0, abs=1e-6)
+    assert reward_report(ended[None], recorded()).distance.mean.mean > 0.15
+
+
 def test_what_is_left_is_least(monkeypatch: pytest.MonkeyPatch) -> None:
     known = np.ones(STEPS, bool)
     left = unshaped(TRUE[None], recorded(), known, DISCOUNT)

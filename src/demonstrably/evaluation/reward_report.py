@@ -154,6 +154,8 @@ def reward_report(
     true = np.add.reduceat(np.where(known, steps, 0.0), starts)
     draws = _Draws(level, repetitions, seed)
     cut = [slice(start, start + length) for start, length in zip(starts, demos.lengths, strict=True)]
+    over = np.concatenate([demos.terminated[place] for place in demos.step_slices()])
+    ends = over * after[:, None] * (discount / (1 - discount))  # what follows the task's end, for ever
     counts = np.add.reduceat(known.astype(np.float64), starts)
     inside = np.array([_rows(values[:, rows][:, known[rows]], steps[rows][known[rows]]) for rows in cut]).T
     record = {
@@ -166,7 +168,7 @@ def reward_report(
         "a_step": None
         if _flat(counts)
         else draws.between("Spearman of mean rewards a step", scored / counts, true / counts, ranked=True),
-        "distance": draws.apart(unshaped(np.vstack([values, steps]), demos, known, discount), counts),
+        "distance": draws.apart(unshaped(np.vstack([values + ends, steps]), demos, known, discount), counts),
         "by_length": _plain(_rows(_ranks(demos.lengths[None]), _ranks(true[None])[0])[0]),
     }
     return _with_notes(RewardReport(**record), *_cautions(true))
