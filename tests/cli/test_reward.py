@@ -115,7 +115,8 @@ def test_mistakes_are_one_line(run: Path, data: Path, tmp_path: Path, capsys: py
         (tmp_path / "none", data, [], "not a run folder"),
         (run, data, ["--checkpoint", "3"], "no checkpoint 3"),
         (run, data, ["--where", "length > 99"], "selects none"),
-        (run, data, ["--episodes", "0"], "give at least 1"),
+        (run, data, ["--episodes", "0"], "error: --episodes 0: give at least 1"),
+        (run, data, ["--discount", "1"], "error: --discount 1.0: give 0 or above, and below 1"),
     )
     for where, file, words, message in cases:
         assert reward(where, file, *words) == 2

@@ -83,7 +83,8 @@ def _reword(text: str, prog: str) -> str:
         return f"{flag} got {value}; give {allowed.removeprefix('{None}|')}"
     if text.startswith("Unrecognized options: "):
         return f"unexpected argument {text.removeprefix('Unrecognized options: ')}; see `{prog} --help`"
-    text = text.removeprefix("Error parsing ").rstrip(".")
+    # What a dataclass of options refuses as a whole names its class, which is no word of the command line
+    text = text.removeprefix("Error parsing ").removeprefix("Options: ").rstrip(".")
     return text if text.endswith("?") else f"{text}; see `{prog} --help`"
 
 
