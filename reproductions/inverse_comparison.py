@@ -26,7 +26,7 @@ from demonstrably.learners.bc import BC
 from demonstrably.learners.contract import Learner
 from demonstrably.learners.gail import GAIL
 from demonstrably.learners.generator import Generator
-from demonstrably.learners.iq_learn import PRESETS
+from demonstrably.learners.iq_learn import PRESETS, IQLearn
 from demonstrably.learners.sac import SAC
 from demonstrably.learners.soft_q import SoftQ
 from demonstrably.learners.sqil import SQIL
@@ -63,48 +63,56 @@ def cloning(weight_decay: float = 0.0, head: TanhGaussian | None = None) -> BC:
     return BC(batch_size=BATCH, learning_rate=3e-4, body=NET, head=head, weight_decay=weight_decay)
 
 
+def sqil(generator: Generator) -> SQIL:
+    """SQIL of the generator's size, as the others below."""
+    return SQIL(generator=generator, batch_size=generator.batch_size)
+
+
 def gail(generator: Generator) -> GAIL:
     """The paper's reward, for a generator that reads the same steps as those of the other methods."""
-    return GAIL(generator=generator, batch_size=BATCH, body=NET, form="positive", rehearse=True)
+    return GAIL(generator, generator.batch_size, body=generator.body, form="positive", rehearse=True)
 
 
 def airl(generator: Generator) -> AIRL:
-    """The same for it."""
-    return AIRL(generator=generator, batch_size=BATCH, body=NET, rehearse=True)
+    """AIRL, for such a generator."""
+    return AIRL(generator, generator.batch_size, body=generator.body, rehearse=True)
+
+
+def iq_learn(generator: Generator, preset: str = "online") -> IQLearn:
+    """IQ-Learn with experience of its own."""
+    return replace(PRESETS[preset], batch_size=generator.batch_size, generator=generator)
 
 
 CONTINUOUS: dict[str, Learner] = {
     "bc": cloning(head=TanhGaussian()),
     "bc-decay": cloning(0.1, head=TanhGaussian()),
-    "sqil": SQIL(batch_size=BATCH, generator=actor(0.01)),
+    "sqil": sqil(actor(0.01)),
     "value-dice": ValueDICE(online=True, batch_size=BATCH, body=NET, actor_learning_rate=1e-4),
     "gail": gail(actor(0.05)),
     "airl": airl(actor(0.1)),
-    "iq-learn": replace(PRESETS["online"], batch_size=BATCH, generator=actor(0.05)),
+    "iq-learn": iq_learn(actor(0.05)),
 }
 ABLATIONS: dict[str, Learner] = {
     # the soft Bellman operator: off, or its temperature learned
-    "iq-learn-hard": replace(PRESETS["online"], batch_size=BATCH, generator=actor(0.0)),
-    "iq-learn-auto": replace(PRESETS["online"], batch_size=BATCH, generator=actor(None)),
+    "iq-learn-hard": iq_learn(actor(0.0)),
+    "iq-learn-auto": iq_learn(actor(None)),
     # chi-squared over both sources with Eq. 3 over all steps, bounds and an absorbing state
-    "ls-iq": replace(PRESETS["ls-iq"], batch_size=BATCH, generator=actor(0.05)),
+    "ls-iq": iq_learn(actor(0.05), "ls-iq"),
     # chi-squared on demonstrated steps alone, as in the paper's text
-    "iq-learn-chi-demonstrated": replace(
-        PRESETS["online"], batch_size=BATCH, generator=actor(0.05), divergence=ChiSquare(), penalty=None
-    ),
+    "iq-learn-chi-demonstrated": replace(iq_learn(actor(0.05)), divergence=ChiSquare(), penalty=None),
 }
 WIDE: dict[str, Learner] = {  # what the size of it all has to do with it
-    "sqil": SQIL(batch_size=128, generator=wide(0.01)),
-    "gail": GAIL(generator=wide(0.05), batch_size=128, body=MLP((128, 128)), form="positive", rehearse=True),
-    "iq-learn": replace(PRESETS["online"], batch_size=128, generator=wide(0.05)),
+    "sqil": sqil(wide(0.01)),
+    "gail": gail(wide(0.05)),
+    "iq-learn": iq_learn(wide(0.05)),
 }
 DISCRETE: dict[str, Learner] = {
     "bc": cloning(),
     "bc-decay": cloning(0.1),
-    "sqil": SQIL(batch_size=BATCH, generator=values(0.01)),
+    "sqil": sqil(values(0.01)),
     "gail": gail(values(0.05)),
     "airl": airl(values(0.1)),
-    "iq-learn": replace(PRESETS["online"], batch_size=BATCH, generator=values(0.05)),
+    "iq-learn": iq_learn(values(0.05)),
 }
 
 

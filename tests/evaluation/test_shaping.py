@@ -54,6 +54,12 @@ def test_without_any_tie_or_any_reward_it_is_that_of_no_correlation() -> None:
     assert found.distance.members[1] == pytest.approx(math.sqrt(1 / 2))
 
 
+@pytest.mark.parametrize("discount", [1.0, -0.1, math.nan])
+def test_a_discount_that_sums_up_no_end_is_refused(discount: float) -> None:
+    with pytest.raises(ValueError, match="below 1"):
+        reward_report(TRUE[None], recorded(), discount=discount)
+
+
 def test_what_follows_the_end_is_worth_its_sum() -> None:
     after = np.array([-0.7])
     ended = TRUE - OVER * after * DISCOUNT / (1 - DISCOUNT)

@@ -126,11 +126,13 @@ def reward_report(
     `afterwards` (members,) is what a step after the end of the task is worth, by default nothing. `discount` is that of
     the potential shaping which the distance of steps leaves out.
     A resample of episodes in which a correlation is undefined counts as 0 in its interval, which widens it. ValueError
-    for another shape and for an episode without any known reward.
+    for another shape or discount and for an episode without any known reward.
     """
     values = np.asarray(rewards, np.float64)
     if values.ndim != 2 or values.shape[1] != demos.transitions or not len(values):
         raise ValueError(f"rewards have shape {values.shape}: give (members, {demos.transitions}), one a step")
+    if not 0 <= discount < 1:
+        raise ValueError(f"discount {discount}: give 0 or above, and below 1")
     known = np.asarray(~np.isnan(values).any(axis=0))
     starts = np.cumsum(demos.lengths) - demos.lengths
     names = tuple(demos.table.column("name").to_pylist())

@@ -118,7 +118,7 @@ class AIRL(Learner):
         (generator, part), network = of_part(state, self.generator, ONLINE), discriminator_of(state)
         steps, shown = all_steps(batch)
         ends_of(state).see(steps.terminated, shown, state.step)
-        loss, inputs, logits = self._judged(state, generator, batch)
+        loss, inputs, logits = self._judged(state, generator, steps, shown)
         penalty = slope_penalty(state, network.score, inputs) if self.gradient_penalty else torch.zeros_like(loss)
         state.optimizers["discriminator"].step(loss + self.gradient_penalty * penalty)
         learned = steps if self.rehearse else batch.own
@@ -129,7 +129,7 @@ class AIRL(Learner):
     def loss(self, state: State, batch: ExperienceBatch) -> Float[Tensor, "M"]:
         """The discriminator's, without the penalty."""
         generator, _ = of_part(state, self.generator, ONLINE)
-        return self._judged(state, generator, batch)[0]
+        return self._judged(state, generator, *all_steps(batch))[0]
 
     def policy(self, state: State) -> ActorPolicy:
         """The generator's, without its chance."""
@@ -153,10 +153,10 @@ class AIRL(Learner):
         return value if self.absorbing else torch.zeros_like(value)
 
     def _judged(
-        self, state: State, generator: Generator, batch: ExperienceBatch
+        self, state: State, generator: Generator, steps: TransitionBatch, shown: int
     ) -> tuple[Float[Tensor, "M"], Float[Tensor, "M N W"], Float[Tensor, "M N"]]:
         """The loss; inputs of g and logits of all steps, the demonstrated ones first."""
-        network, (steps, shown) = discriminator_of(state), all_steps(batch)
+        network = discriminator_of(state)
         inputs = network.score.inputs(steps.observations, steps.actions)
         with torch.no_grad():
             log_density = generator.log_density(state.parts["generator"], steps)

@@ -127,7 +127,7 @@ class GAIL(Learner):
         (generator, part), network = of_part(state, self.generator, ONLINE), discriminator_of(state)
         steps, shown = all_steps(batch)
         ends_of(state).see(steps.terminated, shown, state.step)
-        loss, inputs, logits = self._judged(network, batch)
+        loss, inputs, logits = self._judged(network, steps, shown)
         penalty = slope_penalty(state, network.score, inputs) if self.gradient_penalty else torch.zeros_like(loss)
         state.optimizers["discriminator"].step(loss + self.gradient_penalty * penalty)
         learned = steps if self.rehearse else batch.own
@@ -139,7 +139,7 @@ class GAIL(Learner):
 
     def loss(self, state: State, batch: ExperienceBatch) -> Float[Tensor, "M"]:
         """Eq. 1, without the penalty."""
-        return self._judged(discriminator_of(state), batch)[0]
+        return self._judged(discriminator_of(state), *all_steps(batch))[0]
 
     def policy(self, state: State) -> ActorPolicy:
         """The generator's, without its chance."""
@@ -163,10 +163,9 @@ class GAIL(Learner):
         return value if self.absorbing else torch.zeros_like(value)
 
     def _judged(
-        self, network: Discriminator, batch: ExperienceBatch
+        self, network: Discriminator, steps: TransitionBatch, shown: int
     ) -> tuple[Float[Tensor, "M"], Float[Tensor, "M N W"], Float[Tensor, "M N"]]:
         """The loss; inputs and logits of all steps, the demonstrated ones first."""
-        steps, shown = all_steps(batch)
         inputs = network.score.inputs(steps.observations, steps.actions)
         logits = network.score.judged(inputs)
         return discriminator_loss(logits[:, :shown], logits[:, shown:]), inputs, logits
