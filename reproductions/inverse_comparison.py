@@ -106,6 +106,7 @@ WIDE: dict[str, Learner] = {  # what the size of it all has to do with it
     "gail": gail(wide(0.05)),
     "iq-learn": iq_learn(wide(0.05)),
 }
+LONG = {name: CONTINUOUS[name] for name in ("sqil", "gail", "iq-learn")}  # 200,000 steps of the environment
 DISCRETE: dict[str, Learner] = {
     "bc": cloning(),
     "bc-decay": cloning(0.1),
@@ -133,6 +134,7 @@ SETTINGS = (
     Setting("hopper", "whole", 1, 1, 40_000, 2_500, CONTINUOUS | ABLATIONS),
     Setting("hopper", "every-20th", 1, 20, 40_000, 2_500, CONTINUOUS),
     Setting("hopper", "wide", 1, 1, 40_000, 2_500, WIDE),
+    Setting("hopper", "long", 1, 1, 100_000, 2_500, LONG),
     Setting("cartpole", "1", 1, 1, 10_000, 1_000, DISCRETE),
     Setting("acrobot", "1", 1, 1, 20_000, 1_000, DISCRETE),
     Setting("acrobot", "10", 10, 1, 20_000, 1_000, DISCRETE),

@@ -121,12 +121,16 @@ def test_judged_and_following_by_hand() -> None:
     state, batch = begun(TINY), steps(SPEC, 3, terminated=True)
     state.networks["target"].last.bias.add_(1.0)
     scaled = (batch.actions - torch.tensor([1.0, 2.0])) / 2
-    chosen, value = TINY.judged(state, batch)
+    chosen, value = TINY.judged(state, batch, batch.observations)
     critics = state.networks["critic"]
     torch.testing.assert_close(chosen, q(critics, batch.observations["place"], scaled))
     drawn, density = TINY._draw(state, batch.observations, JUDGED)
     expected = q(critics, batch.observations["place"], drawn) - 0.3 * density
     torch.testing.assert_close(value, expected)
+    _, elsewhere = TINY.judged(state, batch, {"place": batch.observations["place"][:, :2].clone()})
+    drawn, density = TINY._draw(state, {"place": batch.observations["place"][:, :2]}, JUDGED)
+    expected = q(critics, batch.observations["place"][:, :2], drawn) - 0.3 * density
+    torch.testing.assert_close(elsewhere, expected)
     drawn, density = TINY._draw(state, batch.next_observations, FOLLOWING)
     later = q(state.networks["target"], batch.next_observations["place"], drawn).amin(1) - 0.3 * density
     found = TINY.following(state, batch)
@@ -138,7 +142,7 @@ def test_judged_and_following_by_hand() -> None:
 
 def test_judged_is_differentiable_in_the_critics_alone() -> None:
     state, batch = begun(TINY), steps(SPEC, 3)
-    chosen, value = TINY.judged(state, batch)
+    chosen, value = TINY.judged(state, batch, batch.observations)
     (chosen.sum() + value.sum()).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in state.networks["critic"].parameters())
     assert all(p.grad is None for p in state.networks["actor"].parameters())

@@ -12,7 +12,7 @@ does. The reference code is licensed for individual research only, and a patent 
 claimed on the method.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -156,7 +156,7 @@ class IQLearn(Learner):
     def reward(self, state: State, batch: TransitionBatch) -> Float[Tensor, "M B"]:
         """Eq. 1, the mean over the critics."""
         generator, part = self._inside(state)
-        chosen, _ = generator.judged(part, batch)
+        chosen, _ = generator.judged(part, batch, batch.observations)
         following = self._following(generator, state, batch)
         return implied_reward(chosen, following, generator.discount).mean(1)
 
@@ -171,15 +171,14 @@ class IQLearn(Learner):
     ) -> tuple[Float[Tensor, "M"], Float[Tensor, "M C B"]]:
         """Eq. 2, and the reward of all steps, of which the first `shown` are demonstrated."""
         part = state.parts["generator"]
-        chosen, value = generator.judged(part, steps)
+        chosen, value = generator.judged(part, steps, steps.first if self.value == "initial" else steps.observations)
         following = self._following(generator, state, steps)
         reward = implied_reward(chosen, following, generator.discount)
-        if self.value != "initial":
+        if self.value == "initial":
+            spent = (1 - generator.discount) * value
+        else:
             taken = shown if self.value == "demonstrated" else None
             spent = value_of_steps(value, following, generator.discount)[..., :taken]
-        else:
-            first = generator.judged(part, replace(steps, observations=steps.first, actions=steps.actions[:, :shown]))
-            spent = (1 - generator.discount) * first[1]
         loss = inverse_loss(reward[..., :shown], spent, self.divergence)
         if self.penalty is not None:
             loss = loss + reward_penalty(reward, self.penalty)

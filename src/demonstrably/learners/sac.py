@@ -151,14 +151,17 @@ class SAC(Learner):
 
     # What inverse learners need besides `update`.
 
-    def judged(self, state: State, batch: TransitionBatch) -> tuple[Float[Tensor, "M C B"], Float[Tensor, "M C B"]]:
-        """Q(s, a) of the batch's actions, and by Eq. 1 but for the minimum V(s); both differentiable in the critics."""
+    def judged(
+        self, state: State, batch: TransitionBatch, places: Observations
+    ) -> tuple[Float[Tensor, "M C B"], Float[Tensor, "M C N"]]:
+        """Q(s, a) of the batch, and V of the places by Eq. 1 but for the minimum; differentiable in the critics."""
         with torch.no_grad():
-            acted, log_density = self._draw(state, batch.observations, JUDGED)
-        critics, actor = _critics(state), actor_of(state)
+            acted, log_density = self._draw(state, places, JUDGED)
+        critics, chosen = _critics(state), _scaled(actor_of(state), batch.actions)
         features = critics.encoder(batch.observations)
-        actions = torch.cat([_scaled(actor, batch.actions), acted], 1)
-        chosen, value = critics.values(torch.cat([features, features], 1), actions).chunk(2, dim=2)
+        there = features if places is batch.observations else critics.encoder(places)
+        values = critics.values(torch.cat([features, there], 1), torch.cat([chosen, acted], 1))
+        chosen, value = values.split([chosen.shape[1], acted.shape[1]], 2)
         return chosen, value - (_temperature(state) * log_density).unsqueeze(1)
 
     @torch.no_grad()

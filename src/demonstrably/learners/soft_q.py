@@ -112,11 +112,13 @@ class SoftQ(Learner):
     # What inverse learners need besides `update`.
 
     def judged(
-        self, state: State, batch: TransitionBatch
-    ) -> tuple[Float[Tensor, "M 1 B"], Float[Tensor, "M 1 B"]]:
-        """Q(s, a) of the batch's actions, and V(s); both differentiable."""
-        values = values_of(actor_of(state, "critic"), batch.observations)
-        return _chosen(values, batch).unsqueeze(1), soft_value(values, self.temperature).unsqueeze(1)
+        self, state: State, batch: TransitionBatch, places: Observations
+    ) -> tuple[Float[Tensor, "M 1 B"], Float[Tensor, "M 1 N"]]:
+        """Q(s, a) of the batch, and V of the places; both differentiable."""
+        critic = actor_of(state, "critic")
+        values = values_of(critic, batch.observations)
+        there = values if places is batch.observations else values_of(critic, places)
+        return _chosen(values, batch).unsqueeze(1), soft_value(there, self.temperature).unsqueeze(1)
 
     def following(self, state: State, batch: TransitionBatch) -> Float[Tensor, "M B"]:
         """V of the target at the next observations, 0 where the task was over. Without target, differentiable."""
