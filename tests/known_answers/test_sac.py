@@ -165,7 +165,7 @@ def test_an_average_of_the_weights_acts_and_the_weights_explore() -> None:
     for step in range(4):
         learner.update(state, steps(SPEC, step))
         last = state.networks["actor"].last.weight.detach()
-        share = 9 / (10 + step)  # the first moves are long ones
+        share = 2 / (3 + step)  # the first moves are long ones
         sums = last.lerp(sums, 1 - share) if step else begun(learner).networks["actor"].last.weight.lerp(last, share)
     acting, trying = learner.policy(state).actor, learner.explore(state).actor
     torch.testing.assert_close(acting.last.weight, sums)

@@ -23,14 +23,15 @@ def test_it_moves_by_the_rate() -> None:
     assert all(torch.equal(now, then) for now, then in zip(source.parameters(), kept, strict=True))
 
 
+@pytest.mark.parametrize("recent", [2, 9])
 @pytest.mark.parametrize("moves", [1, 2, 5, 30])
-def test_the_first_moves_are_longer(moves: int) -> None:
+def test_the_first_moves_are_longer(moves: int, recent: int) -> None:
     average, sources = layer(0), [layer(10 * i + 1) for i in range(moves)]
     expected = average.weight.detach().clone()
     for step, source in enumerate(sources):
-        decay = min(1 - 0.01, (1 + step) / (10 + step))
+        decay = min(1 - 0.01, (1 + step) / (1 + recent + step))
         expected = decay * expected + (1 - decay) * source.weight.detach()
-        follow(average, source, 0.01, torch.tensor(step))
+        follow(average, source, 0.01, torch.tensor(step), recent)
     torch.testing.assert_close(average.weight.detach(), expected)
 
 

@@ -66,7 +66,7 @@ def policy_logit(
 
 # --- learner ---
 
-ONLINE = (SAC(temperature=0.1), SoftQ())
+ONLINE = (SAC(temperature=0.1, average=0.99998), SoftQ())
 
 
 @dataclass(frozen=True)

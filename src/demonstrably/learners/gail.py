@@ -76,7 +76,7 @@ def valued_ends(
 
 # --- learner ---
 
-ONLINE = (SAC(), SoftQ())
+ONLINE = (SAC(average=0.99998), SoftQ())
 VARIABLE = (
     "gail with form {form!r} and without absorbing states pays for {aim}, whatever was demonstrated, and an episode "
     "was ended by the task: turn `absorbing` on, choose form 'logit', or set `allow_variable_horizon` "

@@ -87,7 +87,10 @@ OFFLINE = (
     SAC(temperature=0.01, critics=1, normalize=True),
     SoftQ(learning_rate=1e-4, temperature=0.01, target_rate=None, average=0.999, normalize=True),
 )
-ONLINE = (SAC(temperature=0.05, average=0.9998), SoftQ(temperature=0.01))
+ONLINE = (
+    SAC(learning_rate=1e-3, actor_learning_rate=3e-4, temperature=0.05, average=0.99998),
+    SoftQ(temperature=0.01),
+)
 
 
 @dataclass(frozen=True)

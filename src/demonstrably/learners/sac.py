@@ -34,6 +34,7 @@ from demonstrably.nets.vision import SmallCNN
 from demonstrably.spec import Continuous, Spec
 
 CRITICS = 1  # which of a member's networks its generators of first weights are for
+RECENT = 2  # what acts is an average over about the last third of the steps: a policy learned by trial swings slowly
 FOLLOWING, NOW, JUDGED = 1, 2, 3  # forks of a member's noise: actions after a step, and at it for either use
 
 # --- losses ---
@@ -80,7 +81,7 @@ class SAC(Learner):
     temperature: float | None = None  # None: learned, so that the policy keeps `entropy`
     entropy: float | None = None  # target entropy; None: minus the number of action dimensions
     critics: int = 2
-    average: float = 0.0  # decay of an average of the actor's weights, which `policy` acts by; 0: by the weights
+    average: float = 0.0  # highest decay of an average of the actor's weights that `policy` acts by; 0: by the weights
     normalize: bool = False
     body: MLP = MLP((256, 256))
     vision: SmallCNN = SmallCNN(crop=1.0)
@@ -185,7 +186,7 @@ class SAC(Learner):
             state.optimizers["temperature"].step(temperature_loss(log_temperature, log_density.detach(), target))
         follow(state.networks["target"], critics, self.target_rate)
         if self.average:
-            follow(state.networks["average"], actor_of(state), 1 - self.average, state.step)
+            follow(state.networks["average"], actor_of(state), 1 - self.average, state.step, RECENT)
         state.step += 1
         return {"entropy": -log_density.detach().mean(1), "temperature": temperature.squeeze(1)}
 

@@ -45,7 +45,7 @@ def paid_for_ever(
 
 # --- learner ---
 
-USUAL = (SAC(temperature=0.01, average=0.9998), SoftQ())
+USUAL = (SAC(learning_rate=1e-3, actor_learning_rate=3e-4, temperature=0.01, average=0.99998), SoftQ())
 
 
 @dataclass(frozen=True)
