@@ -82,7 +82,7 @@ CONTINUOUS: dict[str, Learner] = {
     "bc": cloning(head=TanhGaussian()),
     "bc-decay": cloning(0.1, head=TanhGaussian()),
     "sqil": sqil(actor(0.01)),
-    "value-dice": ValueDICE(online=True, batch_size=BATCH, body=NET, actor_learning_rate=1e-4),
+    "value-dice": ValueDICE(online=True, batch_size=BATCH, body=NET, actor_learning_rate=1e-4, average=0.99998),
     "gail": gail(actor(0.05)),
     "airl": airl(actor(0.1)),
     "iq-learn": iq_learn(actor(0.05)),
@@ -127,8 +127,8 @@ SETTINGS = (
     Setting("acrobot", "10", 10, 1, 20_000, 1_000, DISCRETE),
     Setting("lunarlander", "1", 1, 1, 30_000, 2_000, DISCRETE),
     Setting("lunarlander", "10", 10, 1, 30_000, 2_000, DISCRETE),
-    Setting("halfcheetah", "whole", 1, 1, 200_000, 10_000, CONTINUOUS),
-    Setting("halfcheetah", "every-20th", 1, 20, 200_000, 10_000, CONTINUOUS),
+    Setting("halfcheetah", "whole", 1, 1, 40_000, 2_500, CONTINUOUS),
+    Setting("halfcheetah", "every-20th", 1, 20, 40_000, 2_500, CONTINUOUS),
 )
 
 
