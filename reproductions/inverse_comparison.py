@@ -82,7 +82,7 @@ CONTINUOUS: dict[str, Learner] = {
     "bc": cloning(head=TanhGaussian()),
     "bc-decay": cloning(0.1, head=TanhGaussian()),
     "sqil": sqil(actor(0.01)),
-    "value-dice": ValueDICE(online=True, batch_size=BATCH, body=NET, actor_learning_rate=1e-4, average=0.99998),
+    "value-dice": ValueDICE(online=True, batch_size=BATCH, body=NET, actor_learning_rate=1e-4),
     "gail": gail(actor(0.05)),
     "airl": airl(actor(0.1)),
     "iq-learn": iq_learn(actor(0.05)),
@@ -103,6 +103,7 @@ DISCRETE: dict[str, Learner] = {
     "gail": gail(values(0.05)),
     "airl": airl(values(0.1)),
     "iq-learn": iq_learn(values(0.05)),
+    "ls-iq": iq_learn(values(0.05), "ls-iq"),  # where an end of the task has a value of its own
 }
 
 

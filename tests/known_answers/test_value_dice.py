@@ -176,21 +176,9 @@ def test_discrete_actions_and_wrong_settings_are_refused() -> None:
     demos = Demonstrations.from_arrays(np.zeros((4, 2), np.float32), [0, 1, 0], lengths=[3])
     with pytest.raises(ValueError, match="continuous"):
         ValueDICE().init(demos.spec(), members=1, seed=0, device="cpu")
-    for wrong in ({"discount": 1.0}, {"mixture": 0.0}, {"orthogonal": -1.0}, {"average": 1.0}):
+    for wrong in ({"discount": 1.0}, {"mixture": 0.0}, {"orthogonal": -1.0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             ValueDICE(**wrong)
-
-
-def test_an_average_of_the_weights_acts_and_the_weights_explore() -> None:
-    demos, learner = walk(2), ValueDICE(actor_learning_rate=1e-2, batch_size=8, average=0.99, body=MLP((4,)))
-    state = learner.init(demos.spec(), members=2, seed=0, device="cpu")
-    feed, actor = OfflineFeed(demos, ("flat",), learner.reads(), "cpu"), actor_of(state)
-    expected = actor.last.weight.detach().clone()
-    for step in range(4):
-        learner.step(state, feed.batch(state))
-        expected = expected.lerp(actor.last.weight.detach(), 2 / (3 + step))
-    torch.testing.assert_close(learner.policy(state).actor.last.weight, expected)
-    assert learner.explore(state).actor is actor and not torch.equal(actor.last.weight, expected)
 
 
 def test_own_steps_enter_by_their_share() -> None:

@@ -22,7 +22,7 @@ from demonstrably.learners.adam import Adam, PerMember
 from demonstrably.learners.contract import Learner, Metrics, State
 from demonstrably.learners.policies import ActorPolicy, actor_of, drawn, exploring
 from demonstrably.nets.actor import Actor
-from demonstrably.nets.average import THIRD, follow
+from demonstrably.nets.average import follow
 from demonstrably.nets.critics import Critics, held
 from demonstrably.nets.encoder import Encoder
 from demonstrably.nets.heads import TanhGaussian
@@ -34,6 +34,7 @@ from demonstrably.nets.vision import SmallCNN
 from demonstrably.spec import Continuous, Spec
 
 CRITICS = 1  # which of a member's networks its generators of first weights are for
+RECENT = 2  # what acts is an average over about the last third of the steps: a policy learned by trial swings slowly
 FOLLOWING, NOW, JUDGED = 1, 2, 3  # forks of a member's noise: actions after a step, and at it for either use
 
 # --- losses ---
@@ -185,7 +186,7 @@ class SAC(Learner):
             state.optimizers["temperature"].step(temperature_loss(log_temperature, log_density.detach(), target))
         follow(state.networks["target"], critics, self.target_rate)
         if self.average:
-            follow(state.networks["average"], actor_of(state), 1 - self.average, state.step, THIRD)
+            follow(state.networks["average"], actor_of(state), 1 - self.average, state.step, RECENT)
         state.step += 1
         return {"entropy": -log_density.detach().mean(1), "temperature": temperature.squeeze(1)}
 

@@ -10,12 +10,10 @@ policy's layers (`nets/penalty.py`).
 **Departures**: an absorbing state is one learned number, and an end of the task counts its self-loop with the weight
 discount / (1 - discount) of all discounted steps there, in place of a few recorded ones. A time-out is bootstrapped.
 Exploration draws from the policy, where the authors' code adds noise to its mean. Offline the penalty's points lie
-between demonstrated steps and what the policy does after others. Layers start as everywhere here, not orthogonal. With
-`average` a moving average of the policy's weights acts. As in the paper, the logarithm of a batch's mean is a biased
-estimate.
+between demonstrated steps and what the policy does after others. Layers start as everywhere here, not orthogonal. As in
+the paper, the logarithm of a batch's mean is a biased estimate.
 """
 
-import copy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,7 +34,6 @@ from demonstrably.learners.adam import Adam, PerMember
 from demonstrably.learners.contract import Learner, Metrics, State
 from demonstrably.learners.policies import ActorPolicy, actor_of, drawn, exploring
 from demonstrably.nets.actor import Actor
-from demonstrably.nets.average import THIRD, follow
 from demonstrably.nets.critics import held
 from demonstrably.nets.discriminator import Score, penalty_between
 from demonstrably.nets.encoder import Encoder
@@ -89,7 +86,6 @@ class ValueDICE(Learner):
     absorbing: bool = True  # the end of the task leads to an absorbing state; False: it is worth 0
     gradient_penalty: float = 10.0  # weight of Eq. 4
     orthogonal: float = 1e-4  # weight of Eq. 5
-    average: float = 0.0  # highest decay of an average of the policy's weights that `policy` acts by; 0: by the weights
     normalize: bool = True
     body: MLP = MLP((256, 256))
     vision: SmallCNN = SmallCNN(crop=1.0)
@@ -101,8 +97,6 @@ class ValueDICE(Learner):
             raise ValueError(
                 f"gradient_penalty {self.gradient_penalty} and orthogonal {self.orthogonal}: give 0 or above"
             )
-        if not 0 <= self.average < 1:
-            raise ValueError(f"average {self.average} must be in [0, 1)")
         if self.initial not in ("steps", "first"):
             raise ValueError(f"initial {self.initial!r} must be 'steps' or 'first'")
 
@@ -123,10 +117,7 @@ class ValueDICE(Learner):
             "values": Adam(values, self.learning_rate, members=members),
             "actor": Adam(actor, self.actor_learning_rate, members=members),
         }
-        networks: dict[str, nn.Module] = {"actor": actor, "values": values}
-        if self.average:
-            networks["average"] = copy.deepcopy(actor)
-        return State.of(networks, optimizers, members=members, seed=seed, device=device)
+        return State.of({"actor": actor, "values": values}, optimizers, members=members, seed=seed, device=device)
 
     def step(self, state: State, batch: TransitionBatch | ExperienceBatch) -> Metrics:
         """One update of nu, then of the policy."""
@@ -138,8 +129,6 @@ class ValueDICE(Learner):
         with held(values):
             divergence = -self._objective(state, steps, shown, acted)
             state.optimizers["actor"].step(divergence + self.orthogonal * orthogonal_penalty(actor))
-        if self.average:
-            follow(state.networks["average"], actor, 1 - self.average, state.step, THIRD)
         state.step += 1
         return {"loss": objective.detach(), "divergence": divergence.detach(), "penalty": penalty.detach()}
 
@@ -149,9 +138,8 @@ class ValueDICE(Learner):
         return self._objective(state, steps, shown, self._drawn(state, steps, shown))
 
     def policy(self, state: State) -> ActorPolicy:
-        """The squashed mean, by the average of the policy's weights where there is one."""
-        acting = actor_of(state, "average" if self.average else "actor")
-        return ActorPolicy(acting.spec, acting)
+        """The squashed mean."""
+        return ActorPolicy(actor_of(state).spec, actor_of(state))
 
     def explore(self, state: State) -> ActorPolicy:
         """Draws from the squashed Gaussian."""

@@ -4,8 +4,6 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-THIRD = 2  # `recent` of what is learned by trial or against an adversary, and swings slowly around what is good
-
 
 @torch.no_grad()
 def follow(
