@@ -102,7 +102,7 @@ DISCRETE: dict[str, Learner] = {
     "sqil": sqil(values(0.01)),
     "gail": gail(values(0.05)),
     "airl": airl(values(0.1)),
-    "iq-learn": iq_learn(values(0.05)),
+    "iq-learn": replace(iq_learn(values(0.05)), allow_variable_horizon=True),
     "ls-iq": iq_learn(values(0.05), "ls-iq"),  # where an end of the task has a value of its own
 }
 

@@ -182,15 +182,31 @@ def test_what_is_refused_leaves_nothing(tmp_path: Path, rest: dict[str, Any], me
     assert not (tmp_path / "run").exists()
 
 
-def test_an_inverse_learner_lives_and_reads(tmp_path: Path) -> None:
+def shown(terminated: np.ndarray | None = None) -> Demonstrations:
     random = np.random.default_rng(0)
-    demos = Demonstrations.from_arrays(
+    return Demonstrations.from_arrays(
         {"observation": random.normal(size=(24, 3))},
         random.uniform(-2, 2, (21, 1)).astype(np.float32),
         lengths=[7, 7, 7],
+        terminated=terminated,
         action=SPEC.action,
         environment=PENDULUM,
     )
+
+
+def test_demonstrations_that_the_task_ended_are_refused_where_ends_are_worth_nothing(tmp_path: Path) -> None:
+    ended, learner = shown(np.arange(21) == 20), IQLearn(True, 4, LEARNER, value="initial")
+    with pytest.raises(ValueError, match=r"put the end off.*the preset ls-iq.*iq-learn.md, Variable horizons"):
+        opened(tmp_path / "refused", PLAN, learner, demos=ended, spec=None)
+    assert not (tmp_path / "refused").exists()
+    fair = [{"allow_variable_horizon": True}, {"value": "steps"}, {"online": False}]
+    tried = [(replace(learner, **fields), ended) for fields in fair] + [(learner, shown())]
+    for place, (other, demos) in enumerate(tried):
+        finish(opened(tmp_path / str(place), replace(PLAN, steps=1), other, demos=demos, spec=None))
+
+
+def test_an_inverse_learner_lives_and_reads(tmp_path: Path) -> None:
+    demos = shown()
     learner = IQLearn(online=True, batch_size=4, generator=LEARNER)
     plan = replace(PLAN, steps=4, checkpoint_every=2, subsample=3)
     run = finish(opened(tmp_path / "a", plan, learner, demos=demos, spec=None)).run

@@ -52,12 +52,14 @@ class Transitions:
 class Experience:
     """Asks for steps of the learner's own in an environment, `batch_size` a member, and for demonstrated ones.
 
-    0 `demonstrations` asks for none. `fixed_horizon` says why episodes must not end by the task, "" where they may.
+    0 `demonstrations` asks for none. `fixed_horizon` says why its own episodes must not end by the task, and `unended`
+    why the demonstrated ones must not, "" where they may.
     """
 
     batch_size: int
     demonstrations: int
     fixed_horizon: str = ""
+    unended: str = ""
 
     def __post_init__(self) -> None:
         _check_size(self.batch_size)

@@ -93,6 +93,13 @@ ONLINE = (
 )
 
 
+VARIABLE = (
+    "iq-learn online with value 'initial' earns above 0 at every step and nothing after an end, so that a policy "
+    "learns to put the end off, and demonstrated episodes were ended by the task: choose the preset ls-iq, which "
+    "values ends, or set `allow_variable_horizon` (docs/learners/iq-learn.md, Variable horizons)"
+)
+
+
 @dataclass(frozen=True)
 class IQLearn(Learner):
     """Inverse soft-Q learning, from demonstrations alone or with experience of its own (`online`)."""
@@ -106,6 +113,7 @@ class IQLearn(Learner):
     penalty: float | None = None  # strength of Eq. 4 over all steps read; None: none besides the divergence's own
     bounded: float | None = None  # Eqs. 5 and 6: the size of rewards that values can sum up; usually 2 `penalty`
     gradient_penalty: float = 0.0  # on slopes of Q between demonstrated and own steps; for continuous actions, online
+    allow_variable_horizon: bool = False  # of demonstrations, online with value 'initial'
 
     def __post_init__(self) -> None:
         if self.value not in ("steps", "demonstrated", "initial"):
@@ -118,7 +126,10 @@ class IQLearn(Learner):
 
     def reads(self) -> Transitions | Experience:
         """Demonstrated steps with what followed, and as many of its own where it is online."""
-        return Experience(self.batch_size, self.batch_size) if self.online else Transitions(self.batch_size)
+        if not self.online:
+            return Transitions(self.batch_size)
+        biased = self.value == "initial" and not self.allow_variable_horizon
+        return Experience(self.batch_size, self.batch_size, unended=VARIABLE if biased else "")
 
     def init(self, spec: Spec, *, members: int, seed: int, device: str | torch.device) -> State:
         """The generator's networks. ValueError where it does not fit the actions."""

@@ -208,6 +208,8 @@ class Evidence:
             if spec is None:
                 raise ValueError("without demonstrations it must be said what is observed and done: give a spec")
             return cls(spec)
+        if isinstance(reads, Experience) and reads.unended and demos.terminated.any():
+            raise ValueError(reads.unended)
         training, held_out = demos, None
         if plan.validation:
             training, held_out = demos.split(plan.validation, plan.stratify, plan.seed)
