@@ -91,8 +91,6 @@ ONLINE = (
     SAC(learning_rate=1e-3, actor_learning_rate=3e-4, temperature=0.05, average=0.99998),
     SoftQ(temperature=0.01),
 )
-
-
 VARIABLE = (
     "iq-learn online with value 'initial' earns above 0 at every step and nothing after an end, so that a policy "
     "learns to put the end off, and demonstrated episodes were ended by the task: choose the preset ls-iq, which "
