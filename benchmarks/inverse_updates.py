@@ -129,12 +129,12 @@ class Stored(Feed):
             ended = torch.zeros(shape, dtype=torch.bool, device=device)
             self.replay.add(seen, done, torch.randn(shape, device=device), after, ended)
 
-    def batch(self, state: State) -> ExperienceBatch:
+    def draw(self, state: State) -> ExperienceBatch:
         """As an online feed draws it."""
         own = self.replay.draw(fork(fork(state.keys, BATCHES), OWN), state.step, self.size)
         if self.shown is None:
             return ExperienceBatch(own, None)
-        shown = self.shown.batch(state)
+        shown = self.shown.draw(state)
         assert isinstance(shown, TransitionBatch)
         return ExperienceBatch(own, shown)
 
@@ -178,7 +178,7 @@ def updates(name: str, members: int, device: str, rounds: int) -> dict[str, Any]
         state = learner.init(demos.spec(), members=members, seed=0, device=device)
         feed = Stored(learner, demos, members, stored, device)
         calls[str(stored)] = stepper(learner, feed, state)
-        calls[f"sampling_{stored}"] = partial(feed.batch, state)
+        calls[f"sampling_{stored}"] = partial(feed.draw, state)
     times = in_turn(calls, rounds, 1, device)
     shares = [p / u for p, u in zip(times["products"], times["10000"], strict=True)]
     found: dict[str, Any] = {"learner": name, "device": device, "members": members, "threads": torch.get_num_threads()}

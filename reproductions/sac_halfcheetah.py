@@ -15,6 +15,7 @@ from demonstrably.evaluation.environments import spec_of
 from demonstrably.learners.sac import SAC
 from demonstrably.nets.mlp import MLP
 from demonstrably.spec import Environment
+from demonstrably.training.online import Collection
 from demonstrably.training.session import Plan
 
 MEMBERS, UPDATES, SELECT_EACH, FRESH, BOUNDS = 3, 200_000, 30, 20, (-1_000.0, 15_000.0)
@@ -23,8 +24,15 @@ MEMBERS, UPDATES, SELECT_EACH, FRESH, BOUNDS = 3, 200_000, 30, 20, (-1_000.0, 15
 def reproduce(data: Path, runs: Path) -> dict[str, Any]:
     """Return on fresh seeds, mean over the members' own selected checkpoints; and the curve."""
     torch.set_num_threads(1)
-    learner = SAC(body=MLP((128, 128)), batch_size=128, average=0.9998)
-    plan = Plan(UPDATES, members=MEMBERS, checkpoint_every=UPDATES // 10, log_every=2_000)
+    learner = SAC(body=MLP((128, 128)), batch_size=128, average=0.99998)
+    collection = Collection(warm_up=10_000)  # as the paper's, which counts these steps too
+    plan = Plan(
+        UPDATES - collection.warm_up,
+        members=MEMBERS,
+        checkpoint_every=UPDATES // 20,
+        log_every=2_000,
+        collection=collection,
+    )
     run = trained(learner, None, plan, runs / "sac", spec_of(Environment("HalfCheetah-v5")))
     score = fresh_score(run, [picked(run, member, SELECT_EACH, BOUNDS) for member in range(MEMBERS)], FRESH)
     say(f"sac: {score}")

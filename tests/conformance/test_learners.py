@@ -164,8 +164,8 @@ class Lived(Feed):
         self.shown, self.reads = shown, reads
         self.observations, self.actions = shown.observations, shown.actions
 
-    def batch(self, state: State) -> ExperienceBatch:
-        own, shown = self.shown.batch(replace(state, keys=numbers.fork(state.keys, 99))), self.shown.batch(state)
+    def draw(self, state: State) -> ExperienceBatch:
+        own, shown = self.shown.draw(replace(state, keys=numbers.fork(state.keys, 99))), self.shown.draw(state)
         assert isinstance(own, TransitionBatch) and isinstance(shown, TransitionBatch)
         return ExperienceBatch(replace(own, first={}), shown if self.reads.demonstrations else None)
 

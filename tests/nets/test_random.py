@@ -142,6 +142,7 @@ def test_below_is_uniform_over_its_range(limit: int) -> None:
     assert drawn.min() >= 0 and drawn.max() < limit and drawn.dtype == torch.int64
     counts = torch.bincount(drawn, minlength=limit).numpy()
     assert limit == 1 or stats.chisquare(counts).pvalue > UNLIKELY
+    assert torch.equal(below(torch.tensor(limit), keys_of(64), 9, 2048).flatten(), drawn)
 
 
 @pytest.mark.parametrize("draw", [uniform, lambda *rest: below(10**9, *rest), bits])

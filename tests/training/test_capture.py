@@ -9,7 +9,8 @@ from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.learners.bc import BC
 from demonstrably.learners.contract import State
 from demonstrably.nets.mlp import MLP
-from demonstrably.training.capture import stepper
+from demonstrably.nets.random import below, fork
+from demonstrably.training.capture import _captured, stepper
 from demonstrably.training.feeds import Feed, OfflineFeed
 
 LEARNER = BC(body=MLP((8,)), batch_size=4)
@@ -28,16 +29,20 @@ def begun(device: str) -> tuple[State, OfflineFeed]:
     return state, OfflineFeed(demos, demos.keys(), Steps(4), device)
 
 
-class Counted(Feed):
-    """Not resident on the device: its batches come from outside, so that nothing may be captured."""
+class Growing(Feed):
+    """Of the rows of a feed it draws but as many as there have been updates, the next one included."""
 
     def __init__(self, feed: OfflineFeed):
         self.feed = feed
-        self.calls = 0
+        self.rows = torch.zeros((), dtype=torch.int64, device=feed.actions.device)
+        self.asked: list[int] = []
 
-    def batch(self, state: State) -> Batch:
-        self.calls += 1
-        return self.feed.batch(state)
+    def advance(self, state: State, step: int) -> None:
+        self.asked.append(step)
+        self.rows.fill_(step + 1)
+
+    def draw(self, state: State) -> Batch:
+        return self.feed._at(below(self.rows, fork(state.keys, 1), state.step, 4))
 
 
 def test_each_call_is_the_next_update() -> None:
@@ -51,20 +56,22 @@ def test_each_call_is_the_next_update() -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=cuda)])
-def test_other_feeds_are_asked_at_every_step(device: str) -> None:
+def test_a_feed_goes_ahead_of_every_update(device: str) -> None:
     state, feed = begun(device)
-    counted = Counted(feed)
-    update = stepper(LEARNER, counted, state)
-    for _ in range(3):
-        update()
-    assert counted.calls == 3 and int(state.step) == 3
+    other, _ = begun(device)
+    growing, again = Growing(feed), Growing(feed)
+    update = stepper(LEARNER, growing, state)
+    for _ in range(5):
+        loss = LEARNER.step(other, again.batch(other))["loss"]
+        torch.testing.assert_close(update()["loss"], loss, rtol=1e-4, atol=1e-5)
+    assert growing.asked == [0, 1, 2, 3, 4] and int(state.step) == 5
 
 
 @cuda
 def test_capturing_leaves_no_trace() -> None:
     state, feed = begun("cuda")
     before = {name: value.clone() for name, value in (state.weights() | state.progress()).items()}
-    stepper(LEARNER, feed, state)
+    _captured(lambda: LEARNER.step(state, feed.draw(state)), state)
     torch.cuda.synchronize()
     assert all(torch.equal(value, before[name]) for name, value in (state.weights() | state.progress()).items())
 

@@ -59,7 +59,7 @@ class Counting(Learner):
 
 
 class Nothing(Feed):
-    def batch(self, state: State) -> StepBatch:
+    def draw(self, state: State) -> StepBatch:
         members = len(state.keys)
         return StepBatch({}, torch.zeros(members, 1, 1))
 

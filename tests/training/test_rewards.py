@@ -162,7 +162,7 @@ def test_a_policy_that_sees_too_little_is_refused(reward: Reward) -> None:
 class Fixed(Feed):
     """The same batch of a population of three, each time."""
 
-    def batch(self, state: State) -> ExperienceBatch:
+    def draw(self, state: State) -> ExperienceBatch:
         draws = np.random.default_rng(0)
         here, there, velocity = (torch.tensor(draws.uniform(-1, 1, (3, 5, 2)), dtype=torch.float32) for _ in range(3))
         more = {"clock": torch.zeros(3, 5, 1)}

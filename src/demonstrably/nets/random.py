@@ -56,7 +56,7 @@ def normal(
 
 
 def below(
-    limit: int, keys: Int64[Tensor, "*any"], counter: Int64[Tensor, "..."] | int, count: int
+    limit: int | Int64[Tensor, ""], keys: Int64[Tensor, "*any"], counter: Int64[Tensor, "..."] | int, count: int
 ) -> Int64[Tensor, "*any count"]:
     """`count` integers in [0, limit) a key. Bias below limit / 2^62."""
     return _shift(bits(keys, counter, count), 2) % limit

@@ -1,55 +1,36 @@
-"""On CUDA, an update is captured once as a graph and then replayed without the host.
+"""On CUDA, an update is captured once as a graph, its sampling included, and then replayed without the host."""
 
-With recorded data the graph holds the sampling too. A feed that acts in an environment samples outside of it, and its
-batches are copied to where the graph reads them.
-"""
-
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from demonstrably.learners.contract import Learner, Metrics, State
-from demonstrably.training.feeds import Feed, OfflineFeed
+from demonstrably.training.feeds import Feed
 
 WARM_UP = 3  # eager updates before a capture, so that libraries have made their workspaces
 
 
 def stepper(learner: Learner, feed: Feed, state: State) -> Callable[[], Metrics]:
-    """A function that does the next update of the state in place and returns its metrics."""
-    if not state.keys.is_cuda:
-        return lambda: learner.step(state, feed.batch(state))
-    if isinstance(feed, OfflineFeed):
-        return _captured(lambda: learner.step(state, feed.batch(state)), state)
-    return _fed(learner, feed, state)
+    """A function that does the next update of the state in place and returns its metrics. It is captured at the first.
 
+    Until the last call the state's step is the function's to count.
+    """
+    step = int(state.step)
+    replay: Callable[[], Metrics] | None = None
 
-def _fed(learner: Learner, feed: Feed, state: State) -> Callable[[], Metrics]:
-    """The learner's step as a graph that reads its batch from one place. It is captured with the first batch."""
-    kept: list[tuple[Any, Callable[[], Metrics]]] = []
+    def eager() -> Metrics:
+        return learner.step(state, feed.draw(state))
 
     def update() -> Metrics:
-        batch = feed.batch(state)
-        if not kept:
-            kept.append((batch, _captured(lambda: learner.step(state, batch), state)))
-        place, replay = kept[0]
-        if batch is not place:
-            for target, source in zip(_tensors(place), _tensors(batch), strict=True):
-                target.copy_(source)
+        nonlocal step, replay
+        feed.advance(state, step)
+        step += 1
+        if not state.keys.is_cuda:
+            return eager()
+        replay = replay or _captured(eager, state)
         return replay()
 
     return update
-
-
-def _tensors(batch: Any) -> Iterator[Tensor]:
-    """All tensors of a batch, its parts' too, in a fixed order."""
-    values = batch.values() if isinstance(batch, dict) else vars(batch).values()
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif value is not None:
-            yield from _tensors(value)
 
 
 def _captured(update: Callable[[], Metrics], state: State) -> Callable[[], Metrics]:

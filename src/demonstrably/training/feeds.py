@@ -30,9 +30,21 @@ FIRST = 1  # fork of the batches' streams that draws the first observations of e
 class Feed(abc.ABC):
     """Gives the batch of the state's next step. One that acts in an environment does so by the state's policy."""
 
+    def advance(self, state: State, step: int) -> None:
+        """What the host does before the batch after `step` updates is drawn; with recorded data nothing.
+
+        `step` is the state's own, which a GPU would have to be waited for to tell.
+        """
+        del state, step
+
     @abc.abstractmethod
+    def draw(self, state: State) -> Batch:
+        """A batch for every member, by what the state's device holds alone: on CUDA this is captured and replayed."""
+
     def batch(self, state: State) -> Batch:
         """A batch for every member, on the state's device."""
+        self.advance(state, int(state.step))
+        return self.draw(state)
 
 
 class OfflineFeed(Feed):
@@ -78,7 +90,7 @@ class OfflineFeed(Feed):
         if isinstance(self.reads, Transitions) and not len(self.followed):
             raise ValueError("no step says what was observed after it: record `next_obs`, or `last_obs` an episode")
 
-    def batch(self, state: State) -> Batch:
+    def draw(self, state: State) -> Batch:
         """Uniform over all steps, with replacement."""
         keys, size = fork(state.keys, BATCHES), self.reads.batch_size
         if not isinstance(self.reads, Transitions):

@@ -93,14 +93,24 @@ class OnlineFeed(Feed):
         self._acted: Tensor | None = None  # of the round under way
         self._carry: Carry | None = None
 
-    def batch(self, state: State) -> ExperienceBatch:
+    @torch.no_grad()
+    def advance(self, state: State, step: int) -> None:
+        """Takes in the round under way and begins another one, as often as the next update asks for."""
+        while self.rounds < self.collection.rounds(step + 1):
+            if self.rounds == 0:
+                self._seen = self._begin_episodes(state, torch.ones(self.shape, dtype=torch.bool))
+            if self._acted is not None:
+                self._take_in(state)
+            self._act(state)
+            self.rounds += 1
+
+    def draw(self, state: State) -> ExperienceBatch:
         """Uniform over the replay as it stood before the round that is now under way."""
-        self._gather(state, int(state.step) + 1)
         keys = fork(state.keys, BATCHES)
         own = self.replay.draw(fork(keys, OWN), state.step, self.reads.batch_size)
         if self.demonstrated is None:
             return ExperienceBatch(own, None)
-        shown = self.demonstrated.batch(state)
+        shown = self.demonstrated.draw(state)
         assert isinstance(shown, TransitionBatch)
         return ExperienceBatch(own, shown)
 
@@ -159,16 +169,6 @@ class OnlineFeed(Feed):
                 shown[key][going] = values
         placed = self._placed(shown)
         return all(torch.equal(placed[key], value) for key, value in self._seen.items())
-
-    @torch.no_grad()
-    def _gather(self, state: State, updates: int) -> None:
-        while self.rounds < self.collection.rounds(updates):
-            if self.rounds == 0:
-                self._seen = self._begin_episodes(state, torch.ones(self.shape, dtype=torch.bool))
-            if self._acted is not None:
-                self._take_in(state)
-            self._act(state)
-            self.rounds += 1
 
     def _act(self, state: State) -> None:
         """Chooses the actions of a round by what was seen, and lets the environments step."""

@@ -25,6 +25,7 @@ class Replay:
 
         fields = spec.observations.items()
         self.members, self.capacity, self.count = members, capacity, 0
+        self._filled = torch.zeros((), dtype=torch.int64, device=device)  # for draws, which a graph on CUDA repeats
         self.columns = {f"observations/{key}": column(field.shape, field.dtype) for key, field in fields}
         self.columns |= {f"next_observations/{key}": column(field.shape, field.dtype) for key, field in fields}
         self.columns["actions"] = (
@@ -50,11 +51,11 @@ class Replay:
         places = slice(start, start + steps) if whole else torch.arange(start, start + steps) % self.capacity
         for name, values in new.items():
             self.columns[name][:, places] = values
-        self.count += steps
+        self._counted(self.count + steps)
 
     def draw(self, keys: Int64[Tensor, "M"], counter: Int64[Tensor, ""], size: int) -> TransitionBatch:
         """`size` steps a member, uniformly, with replacement; the record's `first` is empty."""
-        places = below(min(self.count, self.capacity), keys, counter, size)
+        places = below(self._filled, keys, counter, size)
         rows = places + self.capacity * torch.arange(self.members, device=places.device)[:, None]
         drawn = {name: self._take(values, rows) for name, values in self.columns.items()}
         return TransitionBatch(
@@ -79,7 +80,11 @@ class Replay:
             raise ValueError(f"the replay held {kept} steps a member: resume with the same --replay")
         for name, values in self.columns.items():
             values[:, :kept] = tensors[name].to(values.device)
+        self._counted(count)
+
+    def _counted(self, count: int) -> None:
         self.count = count
+        self._filled.fill_(min(count, self.capacity))
 
     @staticmethod
     def _take(values: Tensor, rows: Int64[Tensor, "M B"]) -> Tensor:

@@ -188,9 +188,13 @@ class Relabelled(Feed):
     def __init__(self, feed: Feed, reward: Reward, discount: float):
         self.feed, self.reward, self.discount = feed, reward, discount
 
-    def batch(self, state: State) -> ExperienceBatch:
+    def advance(self, state: State, step: int) -> None:
+        """The feed's."""
+        self.feed.advance(state, step)
+
+    def draw(self, state: State) -> ExperienceBatch:
         """The feed's batch. The environment's rewards are seen by none but the record of episodes."""
-        batch = self.feed.batch(state)
+        batch = self.feed.draw(state)
         assert isinstance(batch, ExperienceBatch), "only a learner with experience of its own earns rewards"
         own = replace(batch.own, rewards=self.reward.of_population(batch.own, self.discount))
         return replace(batch, own=own)
