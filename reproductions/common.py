@@ -27,15 +27,23 @@ def say(text: str) -> None:
 
 
 def trained(
-    learner: Learner, demos: Demonstrations | None, plan: Plan, folder: Path, spec: Spec | None = None
+    learner: Learner,
+    demos: Demonstrations | None,
+    plan: Plan,
+    folder: Path,
+    spec: Spec | None = None,
+    workers: int = 0,
 ) -> Run:
-    """The run in the folder, trained to its end; gone on with where it was interrupted."""
+    """The run in the folder, trained to its end; gone on with where it was interrupted.
+
+    Environments step in this process, or in that many others.
+    """
     session = Session.open(
         learner,
         demos,
         plan,
         folder,
-        worlds=lambda spec, lanes: ArenaWorlds(spec.environment or Environment("none"), spec, lanes, workers=0),
+        worlds=lambda spec, lanes: ArenaWorlds(spec.environment or Environment("none"), spec, lanes, workers=workers),
         spec=spec,
         resume=(folder / "config.json").exists(),
     )

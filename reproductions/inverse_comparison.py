@@ -38,7 +38,7 @@ from demonstrably.training.files import write_json
 from demonstrably.training.online import Collection
 from demonstrably.training.session import Plan
 
-MEMBERS, SELECT_EACH, FRESH = 5, 60, 20  # rollouts a member that select, and that score
+MEMBERS, FRESH = 5, 20  # rollouts a member that score
 NET, BATCH = MLP((64, 64)), 64
 COLLECTION = Collection(environments=2, updates_per_step=0.5)
 
@@ -118,6 +118,7 @@ class Setting:
     updates: int
     spacing: int  # of checkpoints
     learners: Mapping[str, Learner]
+    selecting: int = 60  # rollouts a member that select its checkpoint
 
 
 SETTINGS = (
@@ -128,8 +129,8 @@ SETTINGS = (
     Setting("acrobot", "10", 10, 1, 20_000, 1_000, DISCRETE),
     Setting("lunarlander", "1", 1, 1, 30_000, 2_000, DISCRETE),
     Setting("lunarlander", "10", 10, 1, 30_000, 2_000, DISCRETE),
-    Setting("halfcheetah", "whole", 1, 1, 40_000, 2_500, CONTINUOUS),
-    Setting("halfcheetah", "every-20th", 1, 20, 40_000, 2_500, CONTINUOUS),
+    Setting("halfcheetah", "whole", 1, 1, 40_000, 5_000, CONTINUOUS, selecting=24),
+    Setting("halfcheetah", "every-20th", 1, 20, 40_000, 5_000, CONTINUOUS, selecting=24),
 )
 
 
@@ -148,7 +149,7 @@ def piece(setting: Setting, name: str, data: Path, runs: Path) -> dict[str, Any]
         collection=COLLECTION,
     )
     run = trained(learner, demos, plan, runs / setting.task / setting.name / name)
-    chosen = [picked(run, member, SELECT_EACH) for member in range(MEMBERS)]
+    chosen = [picked(run, member, setting.selecting) for member in range(MEMBERS)]
     score = fresh_score(run, chosen, FRESH)
     last = fresh_score(run, [(run.checkpoints[-1], member) for member in range(MEMBERS)], FRESH)
     expert = float(np.mean(demos.table.column("return").to_numpy()))

@@ -145,6 +145,14 @@ def test_below_is_uniform_over_its_range(limit: int) -> None:
     assert torch.equal(below(torch.tensor(limit), keys_of(64), 9, 2048).flatten(), drawn)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="numbers are mixed by a kernel on CUDA, and there is none")
+@pytest.mark.parametrize("draw", [uniform, lambda *rest: below(10**9, *rest), bits])
+def test_numbers_are_the_same_on_a_gpu(draw) -> None:
+    keys, ages = keys_of(6).view(2, 3), torch.tensor([[0, 4, 4], [9, 1, 0]])
+    expected = draw(fork(keys, 3), ages, 5)
+    assert torch.equal(draw(fork(keys.cuda(), 3), ages.cuda(), 5).cpu(), expected)
+
+
 @pytest.mark.parametrize("draw", [uniform, lambda *rest: below(10**9, *rest), bits])
 def test_a_number_depends_on_its_key_counter_and_lane_alone(draw) -> None:
     keys, ages = keys_of(6).view(2, 3), torch.tensor([[0, 4, 4], [9, 1, 0]])

@@ -5,6 +5,9 @@ member of a population draws what it would draw alone and a resumed run draws wh
 """
 
 import math
+import re
+from collections.abc import Callable
+from functools import cache
 
 import torch
 from jaxtyping import Float, Int64
@@ -18,6 +21,8 @@ SECOND = 0x94D049BB133111EB - (1 << 64)
 
 def mix(values: Int64[Tensor, "*any"]) -> Int64[Tensor, "*any"]:
     """splitmix64's finalizer: a bijection of 64-bit integers that scatters neighbors."""
+    if values.is_cuda:
+        return _one_kernel()(values)
     values = _shift(values, 30).bitwise_xor_(values).mul_(FIRST)
     values = _shift(values, 27).bitwise_xor_(values).mul_(SECOND)
     return _shift(values, 31).bitwise_xor_(values)
@@ -60,6 +65,20 @@ def below(
 ) -> Int64[Tensor, "*any count"]:
     """`count` integers in [0, limit) a key. Bias below limit / 2^62."""
     return _shift(bits(keys, counter, count), 2) % limit
+
+
+@cache
+def _one_kernel() -> Callable[[Tensor], Tensor]:
+    """`mix` for CUDA, where eleven small kernels in a row are most of what a number costs, and half of an update."""
+    code = """
+        template <typename T> T mix(T value) {
+            unsigned long long word = value;
+            word = (word ^ (word >> 30)) * (unsigned long long)FIRST;
+            word = (word ^ (word >> 27)) * (unsigned long long)SECOND;
+            return word ^ (word >> 31);
+        }"""
+    constants = {"FIRST": f"{FIRST}ll", "SECOND": f"{SECOND}ll"}
+    return torch.cuda.jiterator._create_jit_fn(re.sub("FIRST|SECOND", lambda name: constants[name[0]], code))
 
 
 def _shift(values: Int64[Tensor, "*any"], places: int) -> Int64[Tensor, "*any"]:

@@ -46,10 +46,11 @@ def _captured(update: Callable[[], Metrics], state: State) -> Callable[[], Metri
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         metrics = update()
+        table = torch.stack(list(metrics.values()))
     # Capturing records and does not run, so the state is still the saved one.
 
     def replay() -> Metrics:
         graph.replay()
-        return {name: value.clone() for name, value in metrics.items()}
+        return dict(zip(metrics, table.clone(), strict=True))
 
     return replay
