@@ -138,7 +138,9 @@ def piece(setting: Setting, name: str, data: Path, runs: Path) -> dict[str, Any]
     """One learner in one setting: scores of the members' own selected checkpoints on fresh seeds, and the curve."""
     demos = load(data / "expert" / f"{setting.task}_expert.hdf5").select(range(setting.episodes))
     learner = setting.learners[name]
-    updates, spacing = (20_000, 1_000) if isinstance(learner, BC) else (setting.updates, setting.spacing)
+    updates, spacing, selecting = setting.updates, setting.spacing, setting.selecting
+    if isinstance(learner, BC):
+        updates, spacing, selecting = 20_000, 1_000, 60
     plan = Plan(
         updates,
         members=MEMBERS,
@@ -149,7 +151,7 @@ def piece(setting: Setting, name: str, data: Path, runs: Path) -> dict[str, Any]
         collection=COLLECTION,
     )
     run = trained(learner, demos, plan, runs / setting.task / setting.name / name)
-    chosen = [picked(run, member, setting.selecting) for member in range(MEMBERS)]
+    chosen = [picked(run, member, selecting) for member in range(MEMBERS)]
     score = fresh_score(run, chosen, FRESH)
     last = fresh_score(run, [(run.checkpoints[-1], member) for member in range(MEMBERS)], FRESH)
     expert = float(np.mean(demos.table.column("return").to_numpy()))

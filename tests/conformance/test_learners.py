@@ -134,6 +134,7 @@ CASES = {
     ),
     "iq-learn online discrete": Case(replace(IQ, online=True), discrete),
     "sac": Case(ACTS, continuous, 1e-4, chases=True),
+    "sac normalized": Case(replace(ACTS, layer_norm=True), continuous, 1e-4, chases=True),
     "sac pictures": Case(replace(ACTS, temperature=0.1, critics=1, average=0.9), pictures, 1e-4, chases=True),
     "soft-q": Case(SOFT, discrete, chases=True),
     "sqil": Case(SQIL(ACTS, batch_size=16), continuous, 1e-4, chases=True),

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from demonstrably.nets.linear import Linear, generators
+from demonstrably.nets.linear import LayerNorm, Linear, generators
 from demonstrably.nets.members import join_members, take_members
-from demonstrably.nets.transformer import Block, Blocks, Carry, Dropout, LayerNorm, Transformer
+from demonstrably.nets.transformer import Block, Blocks, Carry, Dropout, Transformer
 
 WINDOW = 6
 SMALL = Transformer(layers=2, heads=2, width=16, dropout=0.3)

@@ -6,7 +6,10 @@ Uses: Eq. 1, the soft value of the observations that follow (their Eq. 3); Eq. 2
 actor's loss (Eq. 9); Eq. 4, the temperature's loss (Eq. 18). It is also the generator of inverse learners.
 **Departures**: a time-out is bootstrapped and never taken for a death. The log standard deviation is kept within
 [-5, 2]. Log-densities are of actions scaled to [-1, 1], so that the entropy target means the same in any units. With
-`average` a moving average of the actor's weights acts, while the weights themselves explore and learn.
+`average` a moving average of the actor's weights acts, while the weights themselves explore and learn. With
+`layer_norm` the critics' layers are normalized (Ball et al. 2023, "Efficient Online Reinforcement Learning with Offline
+Data", arXiv 2302.02948, section 4.2): where critics learn from steps that the policy would not make, values can run
+away without.
 """
 
 import copy
@@ -81,6 +84,7 @@ class SAC(Learner):
     temperature: float | None = None  # None: learned, so that the policy keeps `entropy`
     entropy: float | None = None  # target entropy; None: minus the number of action dimensions
     critics: int = 2
+    layer_norm: bool = False  # of the critics' layers
     average: float = 0.0  # highest decay of an average of the actor's weights that `policy` acts by; 0: by the weights
     normalize: bool = False
     body: MLP = MLP((256, 256))
@@ -111,7 +115,8 @@ class SAC(Learner):
         )
         body = self.body.build(actor_encoder.outputs, draws)
         actor = Actor(spec, actor_encoder, body, TanhGaussian(), draws).to(device)
-        critics = Critics(critic_encoder, spec.action.dim, self.body, self.critics, twins).to(device)
+        critics = Critics(critic_encoder, spec.action.dim, self.body, self.critics, twins, layer_norm=self.layer_norm)
+        critics = critics.to(device)
         temperature = Scalar(math.log(max(1.0 if self.temperature is None else self.temperature, 1e-12)), members)
         networks: dict[str, nn.Module] = {"actor": actor, "critic": critics, "target": copy.deepcopy(critics)}
         networks["temperature"] = temperature.to(device)

@@ -1,9 +1,10 @@
-"""The affine layer of a population, and how its members are drawn."""
+"""The layers of a population, and how its members are drawn."""
 
 import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -43,3 +44,19 @@ class Linear(nn.Module):
     def forward(self, x: Float[Tensor, "M N inputs"]) -> Float[Tensor, "M N outputs"]:
         """All members in one batched product."""
         return affine(self.bias, x, self.weight)
+
+
+class LayerNorm(nn.Module):
+    """Layer normalization (Ba et al. 2016, arXiv 1607.06450), then a scale and a shift a member."""
+
+    def __init__(self, width: int, draws: Generators):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(len(draws), 1, width))
+        self.bias = nn.Parameter(torch.zeros(len(draws), 1, width))
+
+    def forward(self, x: Float[Tensor, "M N width"]) -> Float[Tensor, "M N width"]:
+        """Over the last axis."""
+        width = x.shape[-1:]
+        if len(self.weight) == 1:
+            return F.layer_norm(x, width, self.weight.view(width), self.bias.view(width))
+        return torch.addcmul(self.bias, F.layer_norm(x, width), self.weight)

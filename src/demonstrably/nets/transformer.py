@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from demonstrably.nets.linear import Generators, Linear
+from demonstrably.nets.linear import Generators, LayerNorm, Linear
 from demonstrably.nets.random import bits, fork
 
 Carry = dict[str, Tensor]
@@ -120,22 +120,6 @@ class Block(nn.Module):
         query, key, value = heads.permute(2, 0, 3, 1, 4)  # (M * B, heads, T, width / heads) each
         mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         return mixed.transpose(1, 2).reshape(x.shape)
-
-
-class LayerNorm(nn.Module):
-    """Layer normalization (Ba et al. 2016, arXiv 1607.06450), then a scale and a shift a member."""
-
-    def __init__(self, width: int, draws: Generators):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(len(draws), 1, width))
-        self.bias = nn.Parameter(torch.zeros(len(draws), 1, width))
-
-    def forward(self, x: Float[Tensor, "M N width"]) -> Float[Tensor, "M N width"]:
-        """Over the last axis."""
-        width = x.shape[-1:]
-        if len(self.weight) == 1:
-            return F.layer_norm(x, width, self.weight.view(width), self.bias.view(width))
-        return torch.addcmul(self.bias, F.layer_norm(x, width), self.weight)
 
 
 class Dropout:
