@@ -10,7 +10,7 @@ INSTALLED := .venv/.installed
 
 help:
 	@echo "make demo                  people's play of Overcooked, from data to runs/demo/report.html"
-	@echo "make demo SETTING=small    the same in a small setting, to see that it works"
+	@echo "make demo SETTING=small    the same in a small setting, into runs/demo-small, to see that it works"
 	@echo "make test                  all tests"
 	@echo "make lint types docs       ruff, pyright, and the documentation into site/"
 	@echo "make install               only .venv"

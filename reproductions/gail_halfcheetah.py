@@ -1,8 +1,8 @@
 """HalfCheetah-v5 from one demonstration: GAIL whose reward goes on rising from far away, with critics kept in bounds.
 
 Kostrikov et al. 2019, "Discriminator-Actor-Critic", arXiv 1809.02925, is the published form of it. The reward is the
-logit of a discriminator of raw observations, whose slopes are held down: the other forms are flat where the learner
-begins. The critics learn from demonstrated steps too and have normalized layers (Ball et al. 2023, arXiv 2302.02948).
+logit of a discriminator whose slopes are held down: the other forms are flat where the learner begins. The critics
+learn from demonstrated steps too and have normalized layers (Ball et al. 2023, arXiv 2302.02948).
 
     python reproductions/gail_halfcheetah.py
 """
@@ -21,7 +21,7 @@ from demonstrably.nets.mlp import MLP
 from demonstrably.training.online import Collection
 from demonstrably.training.session import Plan
 
-MEMBERS, UPDATES, SELECT_EACH, FRESH, BOUNDS = 5, 150_000, 40, 20, (-1_000.0, 15_000.0)
+MEMBERS, UPDATES, SELECT_EACH, FRESH, BOUNDS = 5, 100_000, 40, 20, (-1_000.0, 15_000.0)
 NET, BATCH = MLP((64, 64)), 64  # as in inverse_comparison.py
 LEARNER = GAIL(
     SAC(1e-3, 3e-4, batch_size=BATCH, temperature=0.05, layer_norm=True, average=0.99998, body=NET),
@@ -29,7 +29,6 @@ LEARNER = GAIL(
     learning_rate=1e-4,
     gradient_penalty=3.0,
     rehearse=True,
-    normalize=False,
     body=NET,
 )
 

@@ -18,7 +18,7 @@ from demonstrably.spec import Environment
 from demonstrably.training.online import Collection
 from demonstrably.training.session import Plan
 
-MEMBERS, UPDATES, SELECT_EACH, FRESH, BOUNDS = 3, 200_000, 30, 20, (-1_000.0, 15_000.0)
+MEMBERS, UPDATES, SELECT_EACH, FRESH, BOUNDS = 3, 200_000, 50, 20, (-1_000.0, 15_000.0)
 
 
 def reproduce(data: Path, runs: Path) -> dict[str, Any]:

@@ -37,8 +37,8 @@ from demonstrably.training.session import Plan, Session
 class Options:
     """Inspect the 2019 human-human Overcooked trials, learn from them by BC and BC-RNN, evaluate, select, compare."""
 
-    out: Path = Path("runs/demo")
-    """Folder of the runs and the report."""
+    out: Path | None = None
+    """Folder of the runs and the report: runs/demo, or runs/demo-small."""
     small: bool = False
     """A small setting, to see that everything works."""
 
@@ -72,13 +72,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run it and say where the report is."""
     options = parse(Options, arguments, prog="demonstrably demo")
     size, began = SMALL if options.small else FULL, time.monotonic()
+    folder = options.out or Path("runs", "demo-small" if options.small else "demo")
     console = Console(stderr=True, highlight=False)
     console.print("[bold]1 of 6  People's play[/]: 2019 human-human Overcooked trials")
     demos = overcooked_trials.load("train")
     findings = inspect(demos)
     print(findings)
     console.print("[bold]2 of 6  Training[/] BC and BC-RNN")
-    runs = [_trained(name, learner, demos, size, options.out / name) for name, learner in LEARNERS.items()]
+    runs = [_trained(name, learner, demos, size, folder / name) for name, learner in LEARNERS.items()]
     for run in runs:
         run.write_json("findings.json", findings.to_dict())
     console.print("[bold]3 of 6  Selecting[/] a checkpoint of each by rollouts, its score re-estimated on fresh seeds")
@@ -93,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _against_people(run)
         _animate(run)
     console.print("[bold]6 of 6  Report[/]")
-    report = write([run.path for run in runs], options.out / "report.html")
+    report = write([run.path for run in runs], folder / "report.html")
     print(f"report: {report.resolve()}  ({time.monotonic() - began:.0f} s in all)")
     return 0
 
