@@ -125,7 +125,8 @@ def test_a_tuple_of_numbers_is_written_as_one(text: str, value: str) -> None:
 
 
 def test_a_truth_value_is_no_number() -> None:
-    assert from_text("switch(on=True, rate=1)", (Switch,), "part") == Switch(True, 1.0)
+    for on in ("True", "true"):
+        assert from_text(f"switch(on={on}, rate=1)", (Switch,), "part") == Switch(True, 1.0)
     for wrong in ("switch(on=1)", "switch(rate=True)"):
         with pytest.raises(ValueError, match="cannot be"):
             from_text(wrong, (Switch,), "part")

@@ -61,7 +61,7 @@ def from_text(text: str, kinds: tuple[type, ...], what: str) -> Any:
     for field, value in values.items():
         if not _fits(value, hints[field]):
             words = ", ".join(map(repr, typing.get_args(hints[field]))) if _is_word(hints[field]) else ""
-            advice = f"give one of {words}" if words else f"write it as {example(by_name[name])}"
+            advice = f"give one of {words}" if words else f"write it as {example(by_name[name], field)}"
             raise ValueError(f"{what} {text!r}: {field} cannot be {value!r}; {advice}")
     whole = {field: _is_real(hints[field]) and isinstance(value, int) for field, value in values.items()}
     return by_name[name](**{field: float(value) if whole[field] else value for field, value in values.items()})
@@ -73,9 +73,10 @@ def text_name(kind: type) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.__name__.replace("ResNet", "Resnet")).lower()
 
 
-def example(kind: type) -> str:
-    """The dataclass written with its first field's default, where it has a field."""
-    first = [f"({field.name}={field.default!r})" for field in dataclasses.fields(kind)[:1]]
+def example(kind: type, name: str | None = None) -> str:
+    """The dataclass written with the default of a field: of the one that is named, or its first, if it has any."""
+    fields = [field for field in dataclasses.fields(kind) if name in (None, field.name)]
+    first = [f"({field.name}={field.default!r})" for field in fields[:1]]
     return text_name(kind) + "".join(first)
 
 
@@ -118,8 +119,9 @@ def _value(node: ast.expr, hint: Any, field: str) -> Any:
     if plain is not None:
         return plain[0]
     words = ast.unparse(node)
-    if words == "none" and _fits(None, hint):
-        return None
+    lower = {"none": None, "true": True, "false": False}
+    if words in lower and _fits(lower[words], hint):
+        return lower[words]
     kinds = parts_of(hint)
     return from_text(words.replace("_", "-", words.split("(")[0].count("_")), kinds, field) if kinds else words
 
