@@ -470,3 +470,10 @@ PRESETS = [(name, preset) for name, (_, presets) in LEARNERS.items() for preset 
 def test_presets_are_their_learners_settings(name: str, preset: str) -> None:
     kind, presets = LEARNERS[name]
     assert type(presets[preset]) is kind and presets[preset] != kind()
+
+
+@pytest.mark.parametrize("kind", [BC, BCRNN, SAC, SoftQ])
+@pytest.mark.parametrize("average", [-0.1, 1.0, float("nan")])
+def test_an_average_that_would_stand_still_or_run_off_is_refused(kind: Callable[..., Learner], average: float) -> None:
+    with pytest.raises(ValueError, match=r"average \S+ must be in \[0, 1\)"):
+        kind(average=average)

@@ -21,7 +21,7 @@ from demonstrably.learners.adam import Adam, PerMember
 from demonstrably.learners.contract import Learner, Metrics, State, autocast
 from demonstrably.learners.policies import ActorPolicy, actor_of
 from demonstrably.nets.actor import Actor
-from demonstrably.nets.average import follow
+from demonstrably.nets.average import check_decay, follow
 from demonstrably.nets.encoder import Encoder
 from demonstrably.nets.heads import Head, head_for
 from demonstrably.nets.linear import generators
@@ -57,6 +57,9 @@ class BC(Learner):
     head: Head | None = None  # None: a mixture of five Gaussians, or categorical where actions are discrete
     vision: ResNet18 | SmallCNN = ResNet18()
     precision: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        check_decay(self.average)
 
     def reads(self) -> Steps:
         """Single steps."""

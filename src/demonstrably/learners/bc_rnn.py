@@ -22,7 +22,7 @@ from demonstrably.learners.adam import Adam, PerMember
 from demonstrably.learners.contract import Learner, Metrics, State, autocast
 from demonstrably.learners.policies import ActorPolicy, actor_of
 from demonstrably.nets.actor import Actor, masked_mean
-from demonstrably.nets.average import follow
+from demonstrably.nets.average import check_decay, follow
 from demonstrably.nets.encoder import Encoder
 from demonstrably.nets.heads import Head, head_for
 from demonstrably.nets.linear import generators
@@ -62,6 +62,7 @@ class BCRNN(Learner):
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
+        check_decay(self.average)
         if self.window < 1:
             raise ValueError(f"window {self.window}: give at least 1 step")
 

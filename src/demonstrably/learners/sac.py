@@ -25,7 +25,7 @@ from demonstrably.learners.adam import Adam, PerMember
 from demonstrably.learners.contract import Learner, Metrics, State
 from demonstrably.learners.policies import ActorPolicy, actor_of, drawn, exploring
 from demonstrably.nets.actor import Actor
-from demonstrably.nets.average import follow
+from demonstrably.nets.average import check_decay, follow
 from demonstrably.nets.critics import Critics, held
 from demonstrably.nets.encoder import Encoder
 from demonstrably.nets.heads import TanhGaussian
@@ -96,8 +96,7 @@ class SAC(Learner):
                 f"discount {self.discount} must be in (0, 1), target_rate {self.target_rate} in (0, 1], and critics "
                 f"{self.critics} at least 1"
             )
-        if not 0 <= self.average < 1:
-            raise ValueError(f"average {self.average} must be in [0, 1)")
+        check_decay(self.average)
         if self.temperature is not None and self.temperature < 0:
             raise ValueError(f"temperature {self.temperature}: give 0 or above, or none to have it learned")
 

@@ -19,7 +19,7 @@ from demonstrably.learners.adam import Adam, PerMember
 from demonstrably.learners.contract import Learner, Metrics, State
 from demonstrably.learners.policies import ActorPolicy, actor_of, softmax
 from demonstrably.nets.actor import Actor
-from demonstrably.nets.average import follow
+from demonstrably.nets.average import check_decay, follow
 from demonstrably.nets.encoder import Encoder
 from demonstrably.nets.heads import Categorical
 from demonstrably.nets.linear import generators
@@ -60,6 +60,7 @@ class SoftQ(Learner):
     vision: SmallCNN = SmallCNN(crop=1.0)
 
     def __post_init__(self) -> None:
+        check_decay(self.average)
         if not 0 < self.discount < 1 or self.temperature < 0:
             raise ValueError(f"discount {self.discount} must be in (0, 1), temperature {self.temperature} at least 0")
         if self.target_rate is not None and not 0 < self.target_rate <= 1:

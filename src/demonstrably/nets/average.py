@@ -18,3 +18,9 @@ def follow(
     share = rate if step is None else (recent / (recent + 1 + step)).clamp(min=rate)
     for mean, value in zip(average.parameters(), source.parameters(), strict=True):
         mean.lerp_(value, share)
+
+
+def check_decay(average: float) -> None:
+    """ValueError unless it is the decay of an average, or 0 for none."""
+    if not 0 <= average < 1:
+        raise ValueError(f"average {average} must be in [0, 1)")
