@@ -21,7 +21,7 @@ from demonstrably.nets.mlp import MLP
 from demonstrably.training.online import Collection
 from demonstrably.training.session import Plan
 
-MEMBERS, UPDATES, SELECT_EACH, FRESH, BOUNDS = 5, 100_000, 40, 20, (-1_000.0, 15_000.0)
+MEMBERS, UPDATES, SELECT_EACH, FRESH, BOUNDS = 5, 70_000, 40, 20, (-1_000.0, 15_000.0)
 NET, BATCH = MLP((64, 64)), 64  # as in inverse_comparison.py
 LEARNER = GAIL(
     SAC(1e-3, 3e-4, batch_size=BATCH, temperature=0.05, layer_norm=True, average=0.99998, body=NET),
