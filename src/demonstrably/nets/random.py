@@ -69,7 +69,7 @@ def below(
 
 @cache
 def _one_kernel() -> Callable[[Tensor], Tensor]:
-    """`mix` for CUDA, where eleven small kernels in a row are most of what a number costs, and half of an update."""
+    """`mix` for CUDA, where eleven small kernels in a row are most of what a number costs."""
     code = """
         template <typename T> T mix(T value) {
             unsigned long long word = value;
