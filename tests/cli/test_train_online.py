@@ -12,7 +12,7 @@ import pytest
 import demonstrably
 from demonstrably.cli.main import main
 from demonstrably.data.demonstrations import Demonstrations
-from demonstrably.spec import Environment
+from demonstrably.spec import Continuous, Environment
 from demonstrably.training.run import Run
 
 NET = "mlp(hidden=(8,))"
@@ -111,7 +111,32 @@ def test_a_generator_with_a_part_of_its_own(tmp_path: Path, out: Path) -> None:
     generator = f"sac(temperature=0.2, body={NET})"
     data = pendulum(tmp_path, lengths=[200, 200])
     assert train("iq-learn", out, "--data", data, "--online", "--batch-size", "8", "--generator", generator) == 0
-    assert Run(out).config["fields"]["generator"] == generator
+    usual = f"temperature=0.2, average=0.99998, body={NET})"  # what is left out is what the learner has online
+    assert Run(out).config["fields"]["generator"] == f"sac(learning_rate=0.001, actor_learning_rate=0.0003, {usual}"
+
+
+def test_a_generator_is_the_learners_own_but_for_what_is_said(tmp_path: Path, out: Path) -> None:
+    data = pendulum(tmp_path, lengths=[200])
+    words = ["--data", data, "--batch-size", "8", "--generator", f"sac(body={NET})"]
+    assert train("airl", out, *words, "--body", NET) == 0  # which refuses a temperature that is learned
+    assert Run(out).config["fields"]["generator"] == f"sac(temperature=0.1, average=0.99998, body={NET})"
+    assert train("iq-learn", tmp_path / "offline", *words) == 0
+    offline = f"sac(temperature=0.01, critics=1, normalize=True, body={NET})"
+    assert Run(tmp_path / "offline").config["fields"]["generator"] == offline
+
+
+def test_actions_may_be_as_large_as_the_environment_takes(
+    tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = pendulum(tmp_path, lengths=[200, 200], scale=0.5)  # nothing in the file says that there could be more
+    assert demonstrably.load(data).action == Continuous((-1.0,), (1.0,))
+    words = ["--data", data, "--batch-size", "8", "--body", NET, "--generator", f"sac(body={NET})"]
+    assert train("gail", out, *words) == 0
+    assert "actions: within the environment's bounds, -2 to 2, which are others" in capsys.readouterr().err
+    assert Run(out).spec.action == Continuous((-2.0,), (2.0,))
+    assert train("gail", out, *words, "--steps", "9", "--resume") == 0
+    assert train("bc", tmp_path / "bc", "--data", data, "--body", NET) == 0
+    assert Run(tmp_path / "bc").spec.action == Continuous((-1.0,), (1.0,))
 
 
 # --- mistakes ---
@@ -146,6 +171,9 @@ def test_mistakes_without_a_file(words: list[str], message: str, out: Path, caps
         (["--env", "Pendulum-v1"], "does not fit Pendulum-v1"),
         (["--generator", "soft-q(temprature=0.2)"], "temprature"),
         (["--generator", "softq"], "did you mean"),
+        (["--temperature", "0.2"], 'its generator has it, so give --generator "sac(temperature=...)"'),
+        (["--target-rate=0.2"], 'its generator has it, so give --generator "sac(target_rate=...)"'),
+        (["--episodes", "0"], "--episodes is 0: give at least 1"),
         (["--generator", "sac"], "sac needs continuous actions"),
     ],
 )

@@ -77,6 +77,14 @@ def test_what_is_left_is_least(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not unshaped(shaping()[None], recorded(), known, DISCOUNT).any()
 
 
+def test_a_class_that_would_be_too_large_stays_linear(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = np.ones(STEPS, bool)
+    monkeypatch.setattr(shaping_module, "WIDEST", 5)  # with two numbers it takes six
+    assert np.abs(unshaped(shaping()[None], recorded(), known, DISCOUNT)).max() > 0.1
+    linear = DISCOUNT * SEEN[ROWS + 1, 0] * ~OVER - SEEN[ROWS, 0]
+    assert not unshaped(linear[None].astype(np.float64), recorded(), known, DISCOUNT).any()
+
+
 def test_unknown_steps_are_left_out() -> None:
     values = np.stack([TRUE, TRUE])
     values[0, 5] = np.nan

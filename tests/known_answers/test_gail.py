@@ -206,6 +206,7 @@ def test_a_reward_of_one_sign_is_refused_where_episodes_end(form: str, aim: str)
     learner = GAIL(form=form, absorbing=False)
     text = learner.reads().fixed_horizon
     assert aim in text and "docs/learners/gail.md" in text
+    assert learner.reads().unended == text  # of demonstrated episodes as well
     for fair in ({"absorbing": True}, {"form": "logit"}, {"allow_variable_horizon": True}):
         assert replace(learner, **fair).reads().fixed_horizon == ""
 

@@ -94,6 +94,16 @@ def test_divergences_stay_finite(divergence: Divergence) -> None:
     assert torch.isfinite(divergence.concave(torch.tensor([-100.0, 100.0]))).all()
 
 
+@pytest.mark.parametrize("divergence", [Hellinger(), KullbackLeibler(), JensenShannon()])
+def test_divergences_pull_a_low_reward_up(divergence: Divergence) -> None:
+    reward = torch.linspace(-20.0, 20.0, 40_001, dtype=torch.float64, requires_grad=True)
+    value = divergence.concave(reward)
+    (slope,) = torch.autograd.grad(value.sum(), reward)
+    assert slope[0] == 100.0 and slope[-1] > 0 and (slope.diff() <= 1e-9).all()  # concave, and nowhere flat
+    between = (slope[:-1] + slope[1:]) / 2 * reward.detach().diff()
+    torch.testing.assert_close(value.detach().diff(), between, atol=2e-3, rtol=0)  # no jump
+
+
 def chain(terminated: bool, last: bool = True) -> Demonstrations:
     """Episodes of states 0, 1, 2, which the demonstrator leaves by actions 1, 0 and 1."""
     states = np.eye(4, dtype=np.float32)[[0, 1, 2, 3] * 5]
@@ -147,7 +157,16 @@ def test_actions_that_the_generator_does_not_have_are_refused() -> None:
         IQLearn(generator=SoftQ()).init(demos.spec(), members=1, seed=0, device="cpu")
 
 
-@pytest.mark.parametrize("wrong", [{"penalty": 0.0}, {"bounded": -1.0}, {"gradient_penalty": 1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"penalty": 0.0},
+        {"bounded": -1.0, "online": True},
+        {"bounded": 1.0},
+        {"bounded": 1.0, "online": True, "value": "initial"},
+        {"gradient_penalty": 1.0},
+    ],
+)
 def test_wrong_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         IQLearn(**wrong)

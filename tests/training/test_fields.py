@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from demonstrably.learners import LEARNERS
 from demonstrably.learners.bc import BC
 from demonstrably.learners.bc_rnn import BCRNN
+from demonstrably.learners.sac import SAC
+from demonstrably.learners.soft_q import SoftQ
 from demonstrably.nets.heads import Categorical, Deterministic, GaussianMixture, TanhGaussian
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.recurrent import LSTM
@@ -96,7 +98,8 @@ def test_text_as_people_write_it(text: str, part) -> None:
         ("gaussian-mixture(mode=3)", r"takes modes, min_std, acts, as in gaussian-mixture\(modes=5\)"),
         ("gaussian-mixture(acts='meen')", "acts cannot be 'meen'; give one of 'mode', 'mean'"),
         ("gaussian-mixture(acts=1)", "acts cannot be 1; give one of 'mode', 'mean'"),
-        ("gaussian-mixture(modes=three)", "write it as"),
+        ("gaussian-mixture(modes=three)", "modes cannot be 'three'; give a whole number"),
+        ("gaussian-mixture(min_std=low)", "min_std cannot be 'low'; give a number"),
         ("gaussian-mixture(modes='3')", "modes cannot be '3'"),
         ("gaussian-mixture(modes=3.5)", "modes cannot be 3.5"),
         ("gaussian-mixture(modes=True)", "modes cannot be True"),
@@ -116,6 +119,21 @@ def test_other_text_is_refused_with_what_is_allowed(text: str, message: str) -> 
     with pytest.raises(ValueError, match=message) as caught:
         from_text(text, HEADS, "--head")
     assert "\n" not in str(caught.value)
+
+
+def test_other_values_of_a_field_of_several_kinds() -> None:
+    with pytest.raises(ValueError, match="temperature cannot be 'low'; give a number or None"):
+        from_text("sac(temperature=low)", (SAC,), "generator")
+    with pytest.raises(ValueError, match="layer_norm cannot be 'yes'; give True or False"):
+        from_text("sac(layer_norm=yes)", (SAC,), "generator")
+
+
+def test_what_is_left_out_is_as_usual() -> None:
+    usual = (SAC(temperature=0.01, average=0.9), SoftQ(temperature=0.02))
+    found = from_text("sac(temperature=none, critics=1)", (SAC, SoftQ), "generator", usual)
+    assert found == SAC(temperature=None, critics=1, average=0.9)
+    assert from_text("soft-q", (SAC, SoftQ), "generator", usual) == usual[1]
+    assert from_text("sac", (SAC, SoftQ), "generator", usual[1:]) == SAC()
 
 
 @pytest.mark.parametrize(("text", "value"), [("mlp(hidden=64)", "64"), ("mlp(hidden=(8, 'a'))", r"\(8, 'a'\)")])

@@ -205,6 +205,12 @@ def test_demonstrations_that_the_task_ended_are_refused_where_ends_are_worth_not
         finish(opened(tmp_path / str(place), replace(PLAN, steps=1), other, demos=demos, spec=None))
 
 
+def test_an_end_that_was_not_chosen_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    learner = IQLearn(True, 4, LEARNER, value="initial")
+    chosen = shown(np.arange(21) == 20).select([0, 1])
+    assert finish(opened(tmp_path, replace(PLAN, steps=1), learner, demos=chosen, spec=None)).run.checkpoints == [1]
+
+
 def test_an_inverse_learner_lives_and_reads(tmp_path: Path) -> None:
     demos = shown()
     learner = IQLearn(online=True, batch_size=4, generator=LEARNER)

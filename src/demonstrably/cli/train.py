@@ -21,7 +21,8 @@ from demonstrably.data.findings import inspect
 from demonstrably.data.formats import load
 from demonstrably.learners import LEARNERS
 from demonstrably.learners.contract import Learner
-from demonstrably.spec import Environment, Spec
+from demonstrably.spec import Continuous, Environment, Spec
+from demonstrably.training.fields import text_name
 from demonstrably.training.online import Collection
 from demonstrably.training.rewards import Reward
 from demonstrably.training.run import Run
@@ -87,6 +88,8 @@ class Options:
     """Print one JSON document."""
 
     def __post_init__(self) -> None:
+        if self.episodes is not None and self.episodes < 1:
+            raise ValueError(f"--episodes is {self.episodes}: give at least 1")
         if self.rollouts < 0 or self.patience < 1:
             raise ValueError("--rollouts must be at least 0 and --patience at least 1")
         if self.stop_early in ("success", "return") and not self.rollouts:
@@ -131,8 +134,28 @@ def _options(given: list[str]) -> tuple[Options, Learner]:
         frozen=True,
     )
     shape.__doc__ = f"{kind.__doc__}{_presets(presets)}"
-    filled: Any = parse(shape, rest, prog=f"demonstrably train {name}", registry=registry(kind, Collection))
-    return filled.common, filled.learner
+    _check_flags(base, rest, f"demonstrably train {name}")
+
+    def filled(usual: tuple[Any, ...]) -> Any:
+        return parse(shape, rest, prog=f"demonstrably train {name}", registry=registry(kind, Collection, usual=usual))
+
+    found = filled(base.usual())
+    if found.learner.usual() != base.usual():  # another flag, such as --online, changes what is usual
+        found = filled(found.learner.usual())
+    return found.common, found.learner
+
+
+def _check_flags(learner: Learner, given: Sequence[str], prog: str) -> None:
+    """ValueError where a flag is no field of the learner but one of the generator inside it, which says how."""
+    own = {field.name for kind in (type(learner), Options, Collection) for field in dataclasses.fields(kind)}
+    for word in (word.split("=")[0] for word in given if word.startswith("--")):
+        field = word.removeprefix("--").replace("-", "_")
+        holders = [part for part in learner.usual() if field in {f.name for f in dataclasses.fields(part)}]
+        if field not in own and holders:
+            raise ValueError(
+                f"unknown flag {word} for `{prog}`: its generator has it, so give "
+                f'--generator "{text_name(type(holders[0]))}({field}=...)"'
+            )
 
 
 def _presets(presets: Iterable[str]) -> str:
@@ -146,6 +169,8 @@ def _preset(name: str, given: Sequence[str]) -> Learner | None:
     if "--preset" not in words[:-1]:
         return None
     wanted, presets = words[words.index("--preset") + 1], LEARNERS[name][1]
+    if not presets:
+        raise ValueError(f"{name} has no presets: leave --preset out")
     if wanted not in presets:
         raise ValueError(f"{name} has no preset {wanted!r}; {suggest(wanted, presets)}")
     return presets[wanted]
@@ -165,9 +190,11 @@ def _demonstrations(options: Options) -> Demonstrations:
 def _session(demos: Demonstrations | None, options: Options, learner: Learner) -> Session:
     """Plan, checks and run folder. Everything that can be wrong is found before training."""
     reward = _reward(options)
-    spec = demos.spec(options.keys or None) if demos else _own_spec(options, learner, reward)
     reads = learner.reads()
     gathers = isinstance(reads, Experience)
+    if demos and isinstance(reads, Experience) and reads.demonstrations:
+        demos = _checked(demos, options)
+    spec = demos.spec(options.keys or None) if demos else _own_spec(options, learner, reward)
     plan = Plan(
         steps=options.steps,
         members=options.members,
@@ -191,10 +218,6 @@ def _session(demos: Demonstrations | None, options: Options, learner: Learner) -
         from demonstrably.cli.while_training import check_environment
 
         check_environment(spec)
-    if demos and isinstance(reads, Experience) and reads.demonstrations:
-        from demonstrably.evaluation.evidence_checks import check_evidence
-
-        check_evidence(demos, trust_ends=options.trust_ends)
     session = Session.open(
         learner,
         demos,
@@ -211,6 +234,17 @@ def _session(demos: Demonstrations | None, options: Options, learner: Learner) -
     _say(f"{demos!r}" if demos else f"experience in {spec.environment.name if spec.environment else options.env}")
     _say(f"{plan.members} member(s), {plan.steps} steps on {plan.device}, into {session.run.path}")
     return session
+
+
+def _checked(demos: Demonstrations, options: Options) -> Demonstrations:
+    """The demonstrations as the environment would have them; says where its bounds of actions are others."""
+    from demonstrably.evaluation.evidence_checks import check_evidence
+
+    found = check_evidence(demos, trust_ends=options.trust_ends)
+    if found.action != demos.action and isinstance(found.action, Continuous):
+        low, high = min(found.action.low), max(found.action.high)
+        _say(f"actions: within the environment's bounds, {low:g} to {high:g}, which are others than the file's")
+    return found
 
 
 def _own_spec(options: Options, learner: Learner, reward: Reward | None) -> Spec:

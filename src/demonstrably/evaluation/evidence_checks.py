@@ -1,30 +1,52 @@
 """Checks of demonstrations against the environment that a learner is about to gather its own experience in."""
 
+from dataclasses import replace
+
 import numpy as np
 from gymnasium import spaces
 
 from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.data.wording import percent
 from demonstrably.evaluation.environments import Interface, interface, make
+from demonstrably.spec import Continuous
 
 OUTSIDE = 1e-3  # of the range: beyond rounding, and beyond what clipping at the bounds changes
 MOST_OUTSIDE = 0.01  # share of the steps; more is no stray value but another unit
 
 
-def check_evidence(demos: Demonstrations, *, trust_ends: bool = False) -> None:
-    """ValueError where an inverse learner would learn something wrong of them, and no step of it would fail.
+def check_evidence(demos: Demonstrations, *, trust_ends: bool = False) -> Demonstrations:
+    """The demonstrations, with the environment's bounds of actions in place of those that a file may only be taken for.
 
-    With `trust_ends` episodes may stop short of the environment's time limit without having ended by the task.
-    Demonstrations that name no environment, or one of several seats, pass.
+    What is beyond its bounds the environment clips, and a learner would take for done; what is short of them it would
+    never try. With `trust_ends` episodes may stop short of the environment's time limit without having ended by the
+    task. Demonstrations that name no environment, or one of several seats, pass as they are.
+
+    Raises:
+        ValueError: an inverse learner would learn something wrong of them, and no step of it would fail.
     """
     if demos.environment is None or demos.environment.seats > 1:
-        return
+        return demos
     env = make(demos.environment)
     offered = interface(demos.environment, env)
     env.close()
     _check_units(demos, offered)
     if not trust_ends:
         _check_ends(demos, offered)
+    return _within(demos, offered)
+
+
+def _within(demos: Demonstrations, offered: Interface) -> Demonstrations:
+    """The demonstrations with the environment's bounds of actions, where those are finite and others."""
+    box, told = offered.actions, demos.action
+    if not isinstance(box, spaces.Box) or not isinstance(told, Continuous) or box.shape != (told.dim,):
+        return demos
+    low, high = box.low.astype(np.float64), box.high.astype(np.float64)
+    if not (np.isfinite(low) & np.isfinite(high)).all():
+        return demos
+    apart = np.maximum(np.abs(low - told.low), np.abs(high - told.high))
+    if (apart <= OUTSIDE * (high - low)).all():
+        return demos
+    return replace(demos, action=Continuous(tuple(low.tolist()), tuple(high.tolist())))
 
 
 def _check_units(demos: Demonstrations, offered: Interface) -> None:

@@ -20,6 +20,7 @@ from demonstrably.data.demonstrations import Demonstrations
 Array = NDArray[np.float64]
 
 BATCH = 1 << 14  # steps at once, for their potentials take far more room than they do
+WIDEST = 1_000  # numbers of a potential with squares; more would take gigabytes, and hours
 STEPS_EACH = 20  # steps that it takes for one number of a potential
 ROUNDING = 1e-5  # of float32 rewards; what is left of one is 0 below it, relative to its size
 TINY = 1e-12  # directions of potentials that the steps tell apart by less, relative to the rest, are not fitted
@@ -47,7 +48,8 @@ def unshaped(
     if len(rows) < STEPS_EACH * (1 + width):
         needed = STEPS_EACH * (1 + width)
         return f"for with observations of {width} numbers it takes {needed} steps and there are {len(rows)}"
-    squares = len(rows) >= STEPS_EACH * (1 + width + width * (width + 1) // 2)
+    with_squares = 1 + width + width * (width + 1) // 2
+    squares = with_squares <= min(WIDEST, len(rows) // STEPS_EACH)
 
     def shaping(part: slice) -> Array:
         before, after = ((_flat(demos, keys, at) - middle) / scale for at in (rows[part], rows[part] + 1))

@@ -98,9 +98,13 @@ class AIRL(Learner):
         """Demonstrated steps and its own, as many of each."""
         return Experience(self.batch_size, self.batch_size)
 
+    def usual(self) -> tuple[SAC, SoftQ]:
+        """The generators."""
+        return ONLINE
+
     def init(self, spec: Spec, *, members: int, seed: int, device: str | torch.device) -> State:
         """The generator, a reward and a potential. ValueError where the generator does not fit the actions."""
-        generator = generator_for(self.generator, ONLINE, spec.action)
+        generator = generator_for(self.generator, self.usual(), spec.action)
         part = generator.init(spec, members=members, seed=seed, device=device)
         draws = apart(members, seed, DISCRIMINATOR)
 
@@ -115,7 +119,7 @@ class AIRL(Learner):
 
     def step(self, state: State, batch: ExperienceBatch) -> Metrics:
         """One update of reward and potential, then of the generator by what they now say of the own steps."""
-        (generator, part), network = of_part(state, self.generator, ONLINE), discriminator_of(state)
+        (generator, part), network = of_part(state, self.generator, self.usual()), discriminator_of(state)
         steps, shown = all_steps(batch)
         ends_of(state).see(steps.terminated, shown, state.step)
         loss, inputs, logits = self._judged(state, generator, steps, shown)
@@ -128,17 +132,17 @@ class AIRL(Learner):
 
     def loss(self, state: State, batch: ExperienceBatch) -> Float[Tensor, "M"]:
         """The discriminator's, without the penalty."""
-        generator, _ = of_part(state, self.generator, ONLINE)
+        generator, _ = of_part(state, self.generator, self.usual())
         return self._judged(state, generator, *all_steps(batch))[0]
 
     def policy(self, state: State) -> ActorPolicy:
         """The generator's, without its chance."""
-        generator, part = of_part(state, self.generator, ONLINE)
+        generator, part = of_part(state, self.generator, self.usual())
         return generator.policy(part)
 
     def explore(self, state: State) -> ActorPolicy:
         """The generator's."""
-        generator, part = of_part(state, self.generator, ONLINE)
+        generator, part = of_part(state, self.generator, self.usual())
         return generator.explore(part)
 
     @torch.no_grad()

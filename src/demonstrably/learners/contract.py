@@ -120,6 +120,10 @@ class Learner(abc.ABC):
     def reads(self) -> Reads:
         """Which batch it wants."""
 
+    def usual(self) -> tuple[Any, ...]:
+        """The parts it chooses where a field is None; as text, a part that is given leaves the rest as it is there."""
+        return ()
+
     @abc.abstractmethod
     def init(self, spec: Spec, *, members: int, seed: int, device: str | torch.device) -> State:
         """Networks, optimizers and random streams of members seeded seed, seed + 1, ...

@@ -107,14 +107,19 @@ class GAIL(Learner):
             raise ValueError(f"gradient_penalty {self.gradient_penalty}: must be 0 (none) or above")
 
     def reads(self) -> Experience:
-        """Demonstrated steps and its own, as many of each."""
+        """Demonstrated steps and its own, as many of each. A biased reward refuses ends of either."""
         biased = not (self.absorbing or self.form == "logit" or self.allow_variable_horizon)
         aim = "living on" if self.form == "positive" else "an early end"
-        return Experience(self.batch_size, self.batch_size, VARIABLE.format(form=self.form, aim=aim) if biased else "")
+        refused = VARIABLE.format(form=self.form, aim=aim) if biased else ""
+        return Experience(self.batch_size, self.batch_size, refused, refused)
+
+    def usual(self) -> tuple[SAC, SoftQ]:
+        """The generators."""
+        return ONLINE
 
     def init(self, spec: Spec, *, members: int, seed: int, device: str | torch.device) -> State:
         """The generator and a discriminator. ValueError where the generator does not fit the actions."""
-        generator = generator_for(self.generator, ONLINE, spec.action)
+        generator = generator_for(self.generator, self.usual(), spec.action)
         part = generator.init(spec, members=members, seed=seed, device=device)
         draws = apart(members, seed, DISCRIMINATOR)
         encoder = Encoder(spec.observations, self.vision, normalize=self.normalize, draws=draws)
@@ -124,7 +129,7 @@ class GAIL(Learner):
 
     def step(self, state: State, batch: ExperienceBatch) -> Metrics:
         """One update of the discriminator, then of the generator by what it now thinks of the own steps."""
-        (generator, part), network = of_part(state, self.generator, ONLINE), discriminator_of(state)
+        (generator, part), network = of_part(state, self.generator, self.usual()), discriminator_of(state)
         steps, shown = all_steps(batch)
         ends_of(state).see(steps.terminated, shown, state.step)
         loss, inputs, logits = self._judged(network, steps, shown)
@@ -143,12 +148,12 @@ class GAIL(Learner):
 
     def policy(self, state: State) -> ActorPolicy:
         """The generator's, without its chance."""
-        generator, part = of_part(state, self.generator, ONLINE)
+        generator, part = of_part(state, self.generator, self.usual())
         return generator.policy(part)
 
     def explore(self, state: State) -> ActorPolicy:
         """The generator's."""
-        generator, part = of_part(state, self.generator, ONLINE)
+        generator, part = of_part(state, self.generator, self.usual())
         return generator.explore(part)
 
     @torch.no_grad()

@@ -118,6 +118,8 @@ class IQLearn(Learner):
             raise ValueError(f"value {self.value!r} must be 'steps', 'demonstrated' or 'initial'")
         if self.gradient_penalty < 0 or (self.gradient_penalty and not self.online):
             raise ValueError(f"gradient_penalty {self.gradient_penalty}: 0 or above, and 0 without `online`")
+        if self.bounded is not None and not (self.online and self.value == "steps"):
+            raise ValueError(f"bounded {self.bounded}: for `online` with value 'steps', where Eq. 5 holds; else none")
         for name in ("penalty", "bounded"):
             if (given := vars(self)[name]) is not None and given <= 0:
                 raise ValueError(f"{name} {given}: must be above 0, or none")
@@ -129,9 +131,13 @@ class IQLearn(Learner):
         biased = self.value == "initial" and not self.allow_variable_horizon
         return Experience(self.batch_size, self.batch_size, unended=VARIABLE if biased else "")
 
+    def usual(self) -> tuple[SAC, SoftQ]:
+        """The generators."""
+        return ONLINE if self.online else OFFLINE
+
     def init(self, spec: Spec, *, members: int, seed: int, device: str | torch.device) -> State:
         """The generator's networks. ValueError where it does not fit the actions."""
-        generator = generator_for(self.generator, ONLINE if self.online else OFFLINE, spec.action)
+        generator = generator_for(self.generator, self.usual(), spec.action)
         if self.gradient_penalty and not isinstance(generator, SAC):
             raise ValueError("gradient_penalty is for continuous actions, and these are discrete: leave it at 0")
         part = generator.init(spec, members=members, seed=seed, device=device)
@@ -205,7 +211,7 @@ class IQLearn(Learner):
         return held_within(following, steps.terminated, absorbing_value(_ends(state).shares, most), most)
 
     def _inside(self, state: State) -> tuple[Generator, State]:
-        return of_part(state, self.generator, ONLINE if self.online else OFFLINE)
+        return of_part(state, self.generator, self.usual())
 
 
 def _slope_penalty(part: State, steps: TransitionBatch, shown: int) -> Float[Tensor, "M"]:

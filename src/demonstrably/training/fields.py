@@ -41,8 +41,11 @@ def to_text(part: Any) -> str:
     return f"{name}({', '.join(changed)})" if changed else name
 
 
-def from_text(text: str, kinds: tuple[type, ...], what: str) -> Any:
-    """One of the dataclasses from `name` or `name(field=value, ...)`. ValueError names what is allowed."""
+def from_text(text: str, kinds: tuple[type, ...], what: str, usual: tuple[Any, ...] = ()) -> Any:
+    """One of the dataclasses from `name` or `name(field=value, ...)`. ValueError names what is allowed.
+
+    What is left out is as in the `usual` one of its kind, if there is one, else at the default.
+    """
     by_name = {text_name(kind): kind for kind in kinds}
     match = re.fullmatch(r"\s*([\w-]+)\s*(?:\((.*)\))?\s*", text)
     name = match.group(1).lower() if match else text
@@ -60,11 +63,13 @@ def from_text(text: str, kinds: tuple[type, ...], what: str) -> Any:
     values = {field: _value(node, hints[field], field) for field, node in given.items()}
     for field, value in values.items():
         if not _fits(value, hints[field]):
-            words = ", ".join(map(repr, typing.get_args(hints[field]))) if _is_word(hints[field]) else ""
-            advice = f"give one of {words}" if words else f"write it as {example(by_name[name], field)}"
+            wanted = _wanted(hints[field])
+            advice = f"give {wanted}" if wanted else f"write it as {example(by_name[name], field)}"
             raise ValueError(f"{what} {text!r}: {field} cannot be {value!r}; {advice}")
     whole = {field: _is_real(hints[field]) and isinstance(value, int) for field, value in values.items()}
-    return by_name[name](**{field: float(value) if whole[field] else value for field, value in values.items()})
+    values = {field: float(value) if whole[field] else value for field, value in values.items()}
+    base = next((part for part in usual if type(part) is by_name[name]), None)
+    return dataclasses.replace(base, **values) if base else by_name[name](**values)
 
 
 def text_name(kind: type) -> str:
@@ -140,6 +145,15 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is bool or isinstance(value, bool):
         return hint is bool and isinstance(value, bool)
     return isinstance(value, int | float) if hint is float else isinstance(value, hint)
+
+
+def _wanted(hint: Any) -> str:
+    """What a field of plain values may be given, "" for any other."""
+    if _is_word(hint):
+        return "one of " + ", ".join(map(repr, typing.get_args(hint)))
+    plain = {bool: "True or False", int: "a whole number", float: "a number", types.NoneType: "None"}
+    options = typing.get_args(hint) or (hint,)
+    return " or ".join(plain[option] for option in options) if all(option in plain for option in options) else ""
 
 
 def _is_real(hint: Any) -> bool:

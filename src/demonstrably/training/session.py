@@ -208,7 +208,7 @@ class Evidence:
             if spec is None:
                 raise ValueError("without demonstrations it must be said what is observed and done: give a spec")
             return cls(spec)
-        if isinstance(reads, Experience) and reads.unended and demos.terminated.any():
+        if isinstance(reads, Experience) and reads.unended and any(episode.terminated.any() for episode in demos):
             raise ValueError(reads.unended)
         training, held_out = demos, None
         if plan.validation:
