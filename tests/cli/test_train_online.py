@@ -135,6 +135,8 @@ def test_actions_may_be_as_large_as_the_environment_takes(
     assert "actions: within the environment's bounds, -2 to 2, which are others" in capsys.readouterr().err
     assert Run(out).spec.action == Continuous((-2.0,), (2.0,))
     assert train("gail", out, *words, "--steps", "9", "--resume") == 0
+    assert train("sac", tmp_path / "sac", "--data", data, *SMALL) == 0
+    assert Run(tmp_path / "sac").spec.action == Continuous((-2.0,), (2.0,))
     assert train("bc", tmp_path / "bc", "--data", data, "--body", NET) == 0
     assert Run(tmp_path / "bc").spec.action == Continuous((-1.0,), (1.0,))
 

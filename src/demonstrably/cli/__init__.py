@@ -13,6 +13,7 @@ Options = TypeVar("Options")
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _FLAG = re.compile(r"--[a-z0-9][\w.-]*")
+_NOT_A_NUMBER = re.compile(r"(invalid literal for int\(\) with base 10|could not convert string to float): ('.*?')")
 # tyro ends an error with this where no reading of a union fits the given words.
 _UNION = re.compile(r"Error parsing (\S+): no type matching (.+) could be instantiated from \[(.*?)\]\..*")
 
@@ -85,6 +86,7 @@ def _reword(text: str, prog: str) -> str:
         return f"unexpected argument {text.removeprefix('Unrecognized options: ')}; see `{prog} --help`"
     # What a dataclass of options refuses as a whole names its class, which is no word of the command line
     text = text.removeprefix("Error parsing ").removeprefix("Options: ").rstrip(".")
+    text = _NOT_A_NUMBER.sub(lambda m: f"{m[2]} is not a {'whole ' if 'int' in m[1] else ''}number", text)
     return text if text.endswith("?") else f"{text}; see `{prog} --help`"
 
 

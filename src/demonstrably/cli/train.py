@@ -192,8 +192,8 @@ def _session(demos: Demonstrations | None, options: Options, learner: Learner) -
     reward = _reward(options)
     reads = learner.reads()
     gathers = isinstance(reads, Experience)
-    if demos and isinstance(reads, Experience) and reads.demonstrations:
-        demos = _checked(demos, options)
+    if demos and isinstance(reads, Experience):
+        demos = _checked(demos, options, read=reads.demonstrations > 0)
     spec = demos.spec(options.keys or None) if demos else _own_spec(options, learner, reward)
     plan = Plan(
         steps=options.steps,
@@ -236,11 +236,11 @@ def _session(demos: Demonstrations | None, options: Options, learner: Learner) -
     return session
 
 
-def _checked(demos: Demonstrations, options: Options) -> Demonstrations:
+def _checked(demos: Demonstrations, options: Options, *, read: bool) -> Demonstrations:
     """The demonstrations as the environment would have them; says where its bounds of actions are others."""
     from demonstrably.evaluation.evidence_checks import check_evidence
 
-    found = check_evidence(demos, trust_ends=options.trust_ends)
+    found = check_evidence(demos, trust_ends=options.trust_ends, read=read)
     if found.action != demos.action and isinstance(found.action, Continuous):
         low, high = min(found.action.low), max(found.action.high)
         _say(f"actions: within the environment's bounds, {low:g} to {high:g}, which are others than the file's")
