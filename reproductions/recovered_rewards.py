@@ -37,6 +37,9 @@ def reproduce(data: Path, runs: Path) -> dict[str, Any]:
         task, setting, name = key.split("/")
         if task != "hopper":
             continue
+        if not (runs / key).exists():
+            say(f"{key} has no run in {runs}: left out")
+            continue
         run = Run(runs / key)
         learner, _ = checkpoints.load(run.checkpoint(run.checkpoints[-1]), "cpu")
         if type(learner).reward is Learner.reward:
