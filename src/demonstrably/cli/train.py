@@ -147,7 +147,8 @@ def _options(given: list[str]) -> tuple[Options, Learner]:
 
 def _check_flags(learner: Learner, given: Sequence[str], prog: str) -> None:
     """ValueError where a flag is no field of the learner but one of the generator inside it, which says how."""
-    own = {field.name for kind in (type(learner), Options, Collection) for field in dataclasses.fields(kind)}
+    kinds: tuple[Any, ...] = (type(learner), Options, Collection)
+    own = {field.name for kind in kinds for field in dataclasses.fields(kind)}
     for word in (word.split("=")[0] for word in given if word.startswith("--")):
         field = word.removeprefix("--").replace("-", "_")
         holders = [part for part in learner.usual() if field in {f.name for f in dataclasses.fields(part)}]
