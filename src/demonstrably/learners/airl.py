@@ -104,7 +104,7 @@ class AIRL(Learner):
 
     def init(self, spec: Spec, *, members: int, seed: int, device: str | torch.device) -> State:
         """The generator, a reward and a potential. ValueError where the generator does not fit the actions."""
-        generator = generator_for(self.generator, self.usual(), spec.action)
+        generator = generator_for(self, spec.action)
         part = generator.init(spec, members=members, seed=seed, device=device)
         draws = apart(members, seed, DISCRIMINATOR)
 
@@ -119,7 +119,7 @@ class AIRL(Learner):
 
     def step(self, state: State, batch: ExperienceBatch) -> Metrics:
         """One update of reward and potential, then of the generator by what they now say of the own steps."""
-        (generator, part), network = of_part(state, self.generator, self.usual()), discriminator_of(state)
+        (generator, part), network = of_part(self, state), discriminator_of(state)
         steps, shown = all_steps(batch)
         ends_of(state).see(steps.terminated, shown, state.step)
         loss, inputs, logits = self._judged(state, generator, steps, shown)
@@ -132,17 +132,17 @@ class AIRL(Learner):
 
     def loss(self, state: State, batch: ExperienceBatch) -> Float[Tensor, "M"]:
         """The discriminator's, without the penalty."""
-        generator, _ = of_part(state, self.generator, self.usual())
+        generator, _ = of_part(self, state)
         return self._judged(state, generator, *all_steps(batch))[0]
 
     def policy(self, state: State) -> ActorPolicy:
         """The generator's, without its chance."""
-        generator, part = of_part(state, self.generator, self.usual())
+        generator, part = of_part(self, state)
         return generator.policy(part)
 
     def explore(self, state: State) -> ActorPolicy:
         """The generator's."""
-        generator, part = of_part(state, self.generator, self.usual())
+        generator, part = of_part(self, state)
         return generator.explore(part)
 
     @torch.no_grad()

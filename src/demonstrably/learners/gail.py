@@ -119,7 +119,7 @@ class GAIL(Learner):
 
     def init(self, spec: Spec, *, members: int, seed: int, device: str | torch.device) -> State:
         """The generator and a discriminator. ValueError where the generator does not fit the actions."""
-        generator = generator_for(self.generator, self.usual(), spec.action)
+        generator = generator_for(self, spec.action)
         part = generator.init(spec, members=members, seed=seed, device=device)
         draws = apart(members, seed, DISCRIMINATOR)
         encoder = Encoder(spec.observations, self.vision, normalize=self.normalize, draws=draws)
@@ -129,7 +129,7 @@ class GAIL(Learner):
 
     def step(self, state: State, batch: ExperienceBatch) -> Metrics:
         """One update of the discriminator, then of the generator by what it now thinks of the own steps."""
-        (generator, part), network = of_part(state, self.generator, self.usual()), discriminator_of(state)
+        (generator, part), network = of_part(self, state), discriminator_of(state)
         steps, shown = all_steps(batch)
         ends_of(state).see(steps.terminated, shown, state.step)
         loss, inputs, logits = self._judged(network, steps, shown)
@@ -148,12 +148,12 @@ class GAIL(Learner):
 
     def policy(self, state: State) -> ActorPolicy:
         """The generator's, without its chance."""
-        generator, part = of_part(state, self.generator, self.usual())
+        generator, part = of_part(self, state)
         return generator.policy(part)
 
     def explore(self, state: State) -> ActorPolicy:
         """The generator's."""
-        generator, part = of_part(state, self.generator, self.usual())
+        generator, part = of_part(self, state)
         return generator.explore(part)
 
     @torch.no_grad()

@@ -137,7 +137,7 @@ class IQLearn(Learner):
 
     def init(self, spec: Spec, *, members: int, seed: int, device: str | torch.device) -> State:
         """The generator's networks. ValueError where it does not fit the actions."""
-        generator = generator_for(self.generator, self.usual(), spec.action)
+        generator = generator_for(self, spec.action)
         if self.gradient_penalty and not isinstance(generator, SAC):
             raise ValueError("gradient_penalty is for continuous actions, and these are discrete: leave it at 0")
         part = generator.init(spec, members=members, seed=seed, device=device)
@@ -211,7 +211,7 @@ class IQLearn(Learner):
         return held_within(following, steps.terminated, absorbing_value(_ends(state).shares, most), most)
 
     def _inside(self, state: State) -> tuple[Generator, State]:
-        return of_part(state, self.generator, self.usual())
+        return of_part(self, state)
 
 
 def _slope_penalty(part: State, steps: TransitionBatch, shown: int) -> Float[Tensor, "M"]:

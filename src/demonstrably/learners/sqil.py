@@ -75,29 +75,29 @@ class SQIL(Learner):
 
     def init(self, spec: Spec, *, members: int, seed: int, device: str | torch.device) -> State:
         """The generator's networks. ValueError where it does not fit the actions."""
-        generator = generator_for(self.generator, self.usual(), spec.action)
+        generator = generator_for(self, spec.action)
         return State.around(generator.init(spec, members=members, seed=seed, device=device), {}, {})
 
     def step(self, state: State, batch: ExperienceBatch) -> Metrics:
         """One update of the generator on the steps of both."""
-        generator, part = of_part(state, self.generator, self.usual())
+        generator, part = of_part(self, state)
         metrics = generator.update(part, self._rewarded(generator, batch))
         state.step += 1
         return metrics
 
     def loss(self, state: State, batch: ExperienceBatch) -> Float[Tensor, "M"]:
         """Eq. 2."""
-        generator, part = of_part(state, self.generator, self.usual())
+        generator, part = of_part(self, state)
         return generator.loss(part, ExperienceBatch(self._rewarded(generator, batch), None))
 
     def policy(self, state: State) -> ActorPolicy:
         """The generator's, without its chance."""
-        generator, part = of_part(state, self.generator, self.usual())
+        generator, part = of_part(self, state)
         return generator.policy(part)
 
     def explore(self, state: State) -> ActorPolicy:
         """The generator's."""
-        generator, part = of_part(state, self.generator, self.usual())
+        generator, part = of_part(self, state)
         return generator.explore(part)
 
     def _rewarded(self, generator: Generator, batch: ExperienceBatch) -> TransitionBatch:
