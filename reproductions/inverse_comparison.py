@@ -25,6 +25,7 @@ from demonstrably.evaluation.environments import spec_of
 from demonstrably.learners.airl import AIRL
 from demonstrably.learners.bc import BC
 from demonstrably.learners.contract import Learner
+from demonstrably.learners.csil import CSIL
 from demonstrably.learners.gail import GAIL
 from demonstrably.learners.generator import Generator
 from demonstrably.learners.iq_learn import PRESETS, IQLearn
@@ -35,6 +36,7 @@ from demonstrably.learners.value_dice import ValueDICE
 from demonstrably.nets.divergences import ChiSquare
 from demonstrably.nets.heads import TanhGaussian
 from demonstrably.nets.mlp import MLP
+from demonstrably.nets.stationary import Stationary
 from demonstrably.training.files import write_json
 from demonstrably.training.online import Collection
 from demonstrably.training.session import Plan
@@ -80,6 +82,12 @@ def iq_learn(generator: Generator, preset: str = "online") -> IQLearn:
     return replace(PRESETS[preset], batch_size=generator.batch_size, generator=generator)
 
 
+def csil(generator: SAC) -> CSIL:
+    """CSIL, whose critics are normalized and whose actor is its clone, of about the others' size."""
+    generator = replace(generator, layer_norm=True, normalize=True)
+    return CSIL(generator, generator.batch_size, body=Stationary((64, 64), 12, 64))
+
+
 CONTINUOUS: dict[str, Learner] = {
     "bc": cloning(head=TanhGaussian()),
     "bc-decay": cloning(0.1, head=TanhGaussian()),
@@ -88,6 +96,7 @@ CONTINUOUS: dict[str, Learner] = {
     "gail": gail(actor(0.05)),
     "airl": airl(actor(0.1)),
     "iq-learn": iq_learn(actor(0.05)),
+    "csil": csil(actor(0.05)),
 }
 ABLATIONS: dict[str, Learner] = {
     # the soft Bellman operator: off, or its temperature learned

@@ -21,6 +21,7 @@ from demonstrably.learners.airl import AIRL
 from demonstrably.learners.bc import BC
 from demonstrably.learners.bc_rnn import BCRNN
 from demonstrably.learners.contract import Carry, Learner, Policy, State
+from demonstrably.learners.csil import CSIL
 from demonstrably.learners.gail import GAIL
 from demonstrably.learners.iq_learn import IQLearn
 from demonstrably.learners.sac import SAC
@@ -33,6 +34,7 @@ from demonstrably.nets.divergences import JensenShannon
 from demonstrably.nets.heads import Categorical, Deterministic, GaussianMixture, TanhGaussian
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.recurrent import LSTM
+from demonstrably.nets.stationary import Stationary
 from demonstrably.nets.transformer import Transformer
 from demonstrably.nets.vision import SmallCNN
 from demonstrably.spec import Continuous
@@ -105,6 +107,15 @@ ACTS = SAC(learning_rate=3e-3, batch_size=16, body=MLP((16,)), vision=SmallCNN((
 DICE = ValueDICE(learning_rate=3e-3, batch_size=16, body=MLP((16,)), vision=SmallCNN((4, 8), 8, crop=1.0))
 IQ = IQLearn(batch_size=16, generator=replace(SOFT, target_rate=None, average=0.9, normalize=True))
 SMALL = {"learning_rate": 3e-3, "batch_size": 16, "body": MLP((16,)), "vision": SmallCNN((4, 8), 8, crop=1.0)}
+CLONES = CSIL(
+    replace(ACTS, temperature=0.05, critics=1, layer_norm=True, average=0.9),
+    batch_size=16,
+    cloning=3,  # so that all checks come through the three stages
+    judging=2,
+    learning_rate=3e-3,
+    body=Stationary((16,), 3, 8),
+    vision=SmallCNN((4, 8), 8, crop=1.0),
+)
 CASES = {
     "airl": Case(AIRL(replace(ACTS, temperature=0.1), **SMALL), continuous, 1e-4, chases=True),
     "airl state-only discrete": Case(AIRL(SOFT, state_only=True, gradient_penalty=0.0, **SMALL), discrete, chases=True),
@@ -123,6 +134,9 @@ CASES = {
     "bc-rnn transformer": Case(GPT, continuous),
     "bc-rnn transformer discrete": Case(replace(GPT, weight_decay=(0.0, 0.1, 0.2)), discrete),
     "bc-rnn transformer pictures": Case(GPT, pictures),
+    "csil": Case(CLONES, continuous, 1e-4, chases=True),
+    "csil refined": Case(replace(CLONES, refinement=1e-3), continuous, 1e-4, chases=True),
+    "csil pictures": Case(replace(CLONES, gradient_penalty=0.0), pictures, 1e-4, chases=True),
     "gail": Case(GAIL(ACTS, **SMALL), continuous, 1e-4, chases=True),
     "gail discrete": Case(GAIL(SOFT, rehearse=True, **SMALL), discrete, 1e-4, chases=True),
     "gail one-signed": Case(GAIL(SOFT, form="positive", absorbing=False, **SMALL), discrete, 1e-4, chases=True),

@@ -317,6 +317,37 @@ def test_demonstrated_steps_stand_beside_its_own() -> None:
     assert (batch.own.observations["place"] != -5).all()
 
 
+def test_updates_ahead_make_do_with_what_was_shown() -> None:
+    """Three go ahead; then the policy makes every step, from the first on."""
+    states = np.full((9, 3), -5, np.float32)
+    demos = Demonstrations.from_arrays({"place": states}, np.zeros((8, 2), np.float32), action=REAL.action)
+    reads = Experience(8, 5, ahead=3)
+    state, world = ACTS.init(REAL, members=1, seed=0, device="cpu"), Points(1)
+    feed = OnlineFeed(
+        world,
+        reads,
+        REAL,
+        ACTS.explore,
+        Collection(warm_up=4),
+        state=state,
+        updates=9,
+        demonstrated=OfflineFeed(demos, ("place",), reads, "cpu"),
+    )
+    for _ in range(3):
+        batch = feed.batch(state)
+        assert batch.demonstrated and torch.equal(batch.own.actions, batch.demonstrated.actions)
+        state.step += 1
+    assert feed.rounds == 0 and not world.began
+    batch = feed.batch(state)
+    assert feed.rounds == 5 and (batch.own.observations["place"] != -5).any()
+    policy = ACTS.explore(state)
+    first = torch.tensor([[[float(world.began[0][1] % 1009), 0.0, 0.0]]])
+    acted, _ = policy.act({"place": first}, policy.start(policy_seeds(torch.tensor([[world.began[0][1]]]))))
+    torch.testing.assert_close(lived(feed)["actions"][:, :1], acted)
+    with pytest.raises(ValueError, match="ahead"):
+        Experience(8, 0, ahead=1)
+
+
 # --- stopping and going on ---
 
 

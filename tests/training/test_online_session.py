@@ -13,9 +13,11 @@ from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.evaluation.environments import spec_of
 from demonstrably.evaluation.worlds import ArenaWorlds
 from demonstrably.learners.bc import BC
+from demonstrably.learners.csil import CSIL
 from demonstrably.learners.iq_learn import IQLearn
 from demonstrably.learners.sac import SAC
 from demonstrably.nets.mlp import MLP
+from demonstrably.nets.stationary import Stationary
 from demonstrably.spec import Environment, Spec
 from demonstrably.training import session as session_module
 from demonstrably.training.online import Collection
@@ -219,6 +221,22 @@ def test_an_inverse_learner_lives_and_reads(tmp_path: Path) -> None:
     assert run.config["data"]["episodes"] == 3 and run.config["data"]["validation"] == []
     for progress in opened(tmp_path / "b", plan, learner, demos=demos, spec=None).train():
         if progress.step == 2:
+            break
+    resumed = finish(opened(tmp_path / "b", plan, learner, demos=demos, spec=None, resume=True)).run
+    assert files(resumed) == files(run) and logged(resumed) == logged(run)
+
+
+@pytest.mark.parametrize("step", [2, 4, 8])
+def test_updates_that_go_ahead_of_experience_are_resumed_too(tmp_path: Path, step: int) -> None:
+    """In each of its stages: before there is any experience, before the critics are done, and after."""
+    demos, generator = shown(), replace(LEARNER, temperature=0.1)
+    learner = CSIL(generator, 4, cloning=3, judging=3, body=Stationary((8,), 3, 4), refinement=1e-3)
+    plan = replace(PLAN, steps=10, checkpoint_every=2, log_every=2)
+    run = finish(opened(tmp_path / "a", plan, learner, demos=demos, spec=None)).run
+    lived = ["episode_return" in line for line in run.metrics()]
+    assert not any(lived[:3]) and lived[3]  # the policy's own warm-up is before the 7th update
+    for progress in opened(tmp_path / "b", plan, learner, demos=demos, spec=None).train():
+        if progress.step == step:
             break
     resumed = finish(opened(tmp_path / "b", plan, learner, demos=demos, spec=None, resume=True)).run
     assert files(resumed) == files(run) and logged(resumed) == logged(run)

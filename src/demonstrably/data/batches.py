@@ -52,19 +52,23 @@ class Transitions:
 class Experience:
     """Asks for steps of the learner's own in an environment, `batch_size` a member, and for demonstrated ones.
 
-    0 `demonstrations` asks for none. `fixed_horizon` says why its own episodes must not end by the task, and `unended`
-    why the demonstrated ones must not, "" where they may.
+    0 `demonstrations` asks for none. The first `ahead` updates do without steps of its own; where there are such, its
+    policy makes all its steps, and none are made by chance. `fixed_horizon` says why its own episodes must not end by
+    the task, and `unended` why the demonstrated ones must not, "" where they may.
     """
 
     batch_size: int
     demonstrations: int
     fixed_horizon: str = ""
     unended: str = ""
+    ahead: int = 0
 
     def __post_init__(self) -> None:
         _check_size(self.batch_size)
-        if self.demonstrations < 0:
-            raise ValueError(f"demonstrations is {self.demonstrations}: give at least 0")
+        if min(self.demonstrations, self.ahead) < 0:
+            raise ValueError(f"demonstrations {self.demonstrations} and ahead {self.ahead}: give at least 0")
+        if self.ahead and not self.demonstrations:
+            raise ValueError(f"ahead is {self.ahead}: updates without steps of its own need demonstrated ones")
 
 
 Reads = Steps | Windows | Transitions | Experience
@@ -105,7 +109,10 @@ class TransitionBatch:
 
 @dataclass(frozen=True)
 class ExperienceBatch:
-    """Steps of the learner's own, and demonstrated ones (None where none were asked for)."""
+    """Steps of the learner's own, and demonstrated ones (None where none were asked for).
+
+    Where updates go `ahead` of its own steps, demonstrated ones stand in for them.
+    """
 
     own: TransitionBatch
     demonstrated: TransitionBatch | None

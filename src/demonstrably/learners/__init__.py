@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from demonstrably.learners import airl, bc, bc_rnn, gail, iq_learn, sac, soft_q, sqil, value_dice
+from demonstrably.learners import airl, bc, bc_rnn, csil, gail, iq_learn, sac, soft_q, sqil, value_dice
 from demonstrably.learners.contract import Learner
 
 # Name -> the learner with its defaults, and presets by name.
@@ -12,6 +12,7 @@ LEARNERS: Mapping[str, tuple[type[Learner], Mapping[str, Learner]]] = MappingPro
         "airl": (airl.AIRL, airl.PRESETS),
         "bc": (bc.BC, bc.PRESETS),
         "bc-rnn": (bc_rnn.BCRNN, bc_rnn.PRESETS),
+        "csil": (csil.CSIL, csil.PRESETS),
         "gail": (gail.GAIL, gail.PRESETS),
         "iq-learn": (iq_learn.IQLearn, iq_learn.PRESETS),
         "sac": (sac.SAC, sac.PRESETS),

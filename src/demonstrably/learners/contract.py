@@ -31,6 +31,7 @@ class State:
     keys: Int64[Tensor, "M"]
     step: Int64[Tensor, ""]
     parts: dict[str, "State"] = field(default_factory=dict)
+    stage: int = 0  # of the learner's stages, where the step cannot be read: while an update is captured as a graph
 
     @classmethod
     def of(
@@ -131,6 +132,14 @@ class Learner(abc.ABC):
         ValueError where the hyperparameters do not fit the spec or the number of members.
         """
 
+    def stage(self, step: int) -> int:
+        """Which of its stages the update after `step` others belongs to: on CUDA the update is captured anew in each.
+
+        One stage, unless a learner's updates differ by it. See `stage_now`.
+        """
+        del step
+        return 0
+
     @abc.abstractmethod
     def step(self, state: State, batch: Any) -> Metrics:
         """One update in place. Metrics are one number a member, still on the device."""
@@ -149,11 +158,17 @@ class Learner(abc.ABC):
 
     def reward(self, state: State, batch: TransitionBatch) -> Float[Tensor, "M B"]:
         """What each step is worth by the reward that was learned. ValueError where the learner learns none."""
-        raise ValueError(f"{type(self).__name__} learns no reward: iq-learn, gail, airl and value-dice do")
+        raise ValueError(f"{type(self).__name__} learns no reward: iq-learn, gail, airl, value-dice and csil do")
 
     def afterwards(self, state: State) -> Float[Tensor, "M"]:
         """What each step after the end of the task is worth by that reward: 0, unless a learner values what follows."""
         return torch.zeros(len(state.keys), device=state.keys.device)
+
+
+def stage_now(learner: Learner, state: State) -> int:
+    """The stage of the state's next update."""
+    captured = state.keys.is_cuda and torch.cuda.is_current_stream_capturing()
+    return state.stage if captured else learner.stage(int(state.step))
 
 
 def autocast(state: State, precision: str) -> torch.autocast:

@@ -108,13 +108,26 @@ class SAC(Learner):
         """An actor, critics, their targets and a temperature. ValueError for discrete actions."""
         if not isinstance(spec.action, Continuous):
             raise ValueError("sac needs continuous actions, and these are discrete: use soft-q")
-        draws, twins = generators(members, seed), apart(members, seed, CRITICS, self.critics)
-        actor_encoder, critic_encoder = (
-            Encoder(spec.observations, self.vision, normalize=self.normalize, draws=draws) for _ in range(2)
-        )
-        body = self.body.build(actor_encoder.outputs, draws)
-        actor = Actor(spec, actor_encoder, body, TanhGaussian(), draws).to(device)
-        critics = Critics(critic_encoder, spec.action.dim, self.body, self.critics, twins, layer_norm=self.layer_norm)
+        draws = generators(members, seed)
+        encoders = [Encoder(spec.observations, self.vision, normalize=self.normalize, draws=draws) for _ in range(2)]
+        body = self.body.build(encoders[0].outputs, draws)
+        actor = Actor(spec, encoders[0], body, TanhGaussian(), draws)
+        return self.around(actor, encoders[1], spec.action, members=members, seed=seed, device=device)
+
+    def around(
+        self,
+        actor: Actor,
+        critic_encoder: Encoder,
+        action: Continuous,
+        *,
+        members: int,
+        seed: int,
+        device: str | torch.device,
+    ) -> State:
+        """The same about an actor that is a squashed Gaussian."""
+        twins = apart(members, seed, CRITICS, self.critics)
+        actor = actor.to(device)
+        critics = Critics(critic_encoder, action.dim, self.body, self.critics, twins, layer_norm=self.layer_norm)
         critics = critics.to(device)
         temperature = Scalar(math.log(max(1.0 if self.temperature is None else self.temperature, 1e-12)), members)
         networks: dict[str, nn.Module] = {"actor": actor, "critic": critics, "target": copy.deepcopy(critics)}

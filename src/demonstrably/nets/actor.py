@@ -8,20 +8,24 @@ from demonstrably.nets.heads import Head, Scaling
 from demonstrably.nets.linear import Generators, Linear
 from demonstrably.nets.mlp import Layers
 from demonstrably.nets.recurrent import Recurrence
+from demonstrably.nets.stationary import Periodic
 from demonstrably.nets.transformer import Blocks
 from demonstrably.spec import Continuous, Spec
 
-Body = Layers | Recurrence | Blocks
+Body = Layers | Recurrence | Blocks | Periodic
 
 
 class Actor(nn.Module):
     """From observations to the loss of the demonstrated action, or to an action of its own."""
 
-    def __init__(self, spec: Spec, encoder: Encoder, body: Body, head: Head, draws: Generators):
+    def __init__(
+        self, spec: Spec, encoder: Encoder, body: Body, head: Head, draws: Generators, last: Linear | None = None
+    ):
+        """`last` gives what the head reads, from the body's outputs; None: a linear layer."""
         super().__init__()
         self.spec = spec
         self.encoder, self.body, self.head = encoder, body, head
-        self.last = Linear(body.outputs, head.outputs(spec.action), draws)
+        self.last = last or Linear(body.outputs, head.outputs(spec.action), draws)
         self.noise = head.noise(spec.action)
         self.scaling = Scaling(spec.action, len(draws)) if isinstance(spec.action, Continuous) else None
 

@@ -11,7 +11,9 @@ WARM_UP = 3  # eager updates before a capture, so that libraries have made their
 
 
 def stepper(learner: Learner, feed: Feed, state: State) -> Callable[[], Metrics]:
-    """A function that does the next update of the state in place and returns its metrics. It is captured at the first.
+    """A function that does the next update of the state in place and returns its metrics.
+
+    It is captured at the first of each of the learner's stages.
 
     Until the last call the state's step is the function's to count.
     """
@@ -24,9 +26,12 @@ def stepper(learner: Learner, feed: Feed, state: State) -> Callable[[], Metrics]
     def update() -> Metrics:
         nonlocal step, replay
         feed.advance(state, step)
+        stage = learner.stage(step)
         step += 1
         if not state.keys.is_cuda:
             return eager()
+        if stage != state.stage:
+            state.stage, replay = stage, None
         replay = replay or _captured(eager, state)
         return replay()
 

@@ -96,7 +96,9 @@ class OnlineFeed(Feed):
     @torch.no_grad()
     def advance(self, state: State, step: int) -> None:
         """Takes in the round under way and begins another one, as often as the next update asks for."""
-        while self.rounds < self.collection.rounds(step + 1):
+        if step < self.reads.ahead:
+            return
+        while self.rounds < self.collection.rounds(step + 1 - self.reads.ahead):
             if self.rounds == 0:
                 self._seen = self._begin_episodes(state, torch.ones(self.shape, dtype=torch.bool))
             if self._acted is not None:
@@ -106,13 +108,13 @@ class OnlineFeed(Feed):
 
     def draw(self, state: State) -> ExperienceBatch:
         """Uniform over the replay as it stood before the round that is now under way."""
-        keys = fork(state.keys, BATCHES)
-        own = self.replay.draw(fork(keys, OWN), state.step, self.reads.batch_size)
-        if self.demonstrated is None:
-            return ExperienceBatch(own, None)
-        shown = self.demonstrated.draw(state)
-        assert isinstance(shown, TransitionBatch)
-        return ExperienceBatch(own, shown)
+        shown = self.demonstrated.draw(state) if self.demonstrated else None
+        assert shown is None or isinstance(shown, TransitionBatch)
+        if self.rounds == 0:
+            assert shown, "only updates on demonstrated steps go ahead"
+            return ExperienceBatch(shown, shown)
+        keys = fork(fork(state.keys, BATCHES), OWN)
+        return ExperienceBatch(self.replay.draw(keys, state.step, self.reads.batch_size), shown)
 
     def report(self) -> dict[str, np.ndarray]:
         """How the episodes went that ended since the last report, (M,) each; nothing where a member had none."""
@@ -172,7 +174,8 @@ class OnlineFeed(Feed):
 
     def _act(self, state: State) -> None:
         """Chooses the actions of a round by what was seen, and lets the environments step."""
-        if self.rounds * self.collection.environments < self.collection.warm_up:
+        early = self.rounds * self.collection.environments < self.collection.warm_up
+        if early and not self.reads.ahead:
             self._acted = self._by_chance(state)
         else:
             policy = self._explore(state)
