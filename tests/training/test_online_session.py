@@ -240,3 +240,10 @@ def test_updates_that_go_ahead_of_experience_are_resumed_too(tmp_path: Path, ste
             break
     resumed = finish(opened(tmp_path / "b", plan, learner, demos=demos, spec=None, resume=True)).run
     assert files(resumed) == files(run) and logged(resumed) == logged(run)
+
+
+def test_too_few_updates_to_come_to_its_own_experience_are_refused(tmp_path: Path) -> None:
+    learner = CSIL(cloning=10, judging=4)
+    with pytest.raises(ValueError, match="first 14 updates go ahead of its own experience, and there are but 14"):
+        opened(tmp_path / "a", PLAN, learner, demos=shown(), spec=None)
+    assert not (tmp_path / "a").exists()

@@ -84,14 +84,7 @@ def refinement_loss(shown: Float[Tensor, "M B"], own: Float[Tensor, "M N"]) -> F
 
 # --- learner ---
 
-ONLINE = SAC(
-    learning_rate=1e-3,
-    actor_learning_rate=3e-4,
-    temperature=0.05,
-    layer_norm=True,
-    average=0.99998,
-    normalize=True,
-)
+ONLINE = SAC(1e-3, 3e-4, temperature=0.05, layer_norm=True, average=0.99998, normalize=True)
 VARIABLE = (
     "csil pays for what looks as demonstrated and nothing after an end, so that a policy learns to put the end off, "
     "and demonstrated episodes were ended by the task: choose iq-learn with the preset ls-iq, or gail, which value "
@@ -125,7 +118,7 @@ class CSIL(Learner):
         if not self.floor > 0:
             raise ValueError(f"floor {self.floor} must be above 0: the lowest reward is minus it")
         if self._generator.temperature is None:
-            raise ValueError("csil needs a generator with a fixed temperature: give it one, such as 0.01")
+            raise ValueError("csil needs a generator with a fixed temperature, such as sac(temperature=0.05)")
 
     def reads(self) -> Experience:
         """Demonstrated steps, and after the first stages as many of its own."""
@@ -201,8 +194,7 @@ class CSIL(Learner):
 
     def _improve(self, state: State, batch: ExperienceBatch, stage: int) -> Metrics:
         """The reward, the critics, and the actor, as far as the stage has come."""
-        generator, part = self._generator, state.parts["generator"]
-        steps, shown = all_steps(batch)
+        part, (steps, shown) = state.parts["generator"], all_steps(batch)
         if stage == JUDGING:
             assert batch.demonstrated
             steps = batch.demonstrated
@@ -212,14 +204,14 @@ class CSIL(Learner):
         reward = self.reward(state, steps)
         loss, value = self._critic_loss(state, steps, shown, reward)
         part.optimizers["critic"].step(loss)
+        told = {"reward": reward[:, :shown].mean(1), "value": value}
         if stage == JUDGING:
             follow(part.networks["target"], part.networks["critic"], CATCHING_UP)
             part.step += 1
-            own = reward
         else:
-            generator.improve(part, steps.observations)
-            own = reward[:, shown:]
-        return _metrics(loss, reward=reward[:, :shown].mean(1), own_reward=own.mean(1), value=value)
+            self._generator.improve(part, steps.observations)
+            told["own_reward"] = reward[:, shown:].mean(1)
+        return _metrics(loss, **told)
 
     def _critic_loss(
         self, state: State, steps: TransitionBatch, shown: int, reward: Float[Tensor, "M B"]

@@ -95,6 +95,11 @@ class Session:
         reads = learner.reads()
         if isinstance(reads, Experience):
             plan = replace(plan, validation=0.0)  # there is no loss of held-out episodes to tell anything by
+            if plan.steps <= reads.ahead:
+                raise ValueError(
+                    f"the first {reads.ahead} updates go ahead of its own experience, and there are but {plan.steps}: "
+                    "give more steps, or fewer of those"
+                )
         evidence = Evidence.of(demos, plan, observations, spec, reads)
         spec = evidence.spec
         if reward:
