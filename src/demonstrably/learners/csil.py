@@ -8,8 +8,7 @@ what refines the reward. The clone returns to a prior where it was shown nothing
 unknown is worth 0, and to act unlike the demonstrator where it is known costs.
 **Departures**: the reward is held above a floor. The critics' first values are learned with actions of the clone at
 what followed, in place of the recorded ones, and with targets that follow faster. Values are not clipped. The reward
-is refined only where a learning rate is given for it. Demonstrated ends of the task are refused, as the reward pays
-for what puts an end off.
+is refined far more slowly. Demonstrated ends of the task are refused, as the reward pays for what puts an end off.
 """
 
 import copy
