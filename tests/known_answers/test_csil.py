@@ -65,6 +65,9 @@ def test_the_refinement_by_hand() -> None:
 def test_the_slope_penalty_by_hand() -> None:
     slopes = torch.tensor([[[3.0, 4.0], [0.0, 0.0]]])
     assert slope_penalty(slopes).item() == pytest.approx(math.sqrt(25 / 2))
+    flat = torch.zeros(1, 3, 2, requires_grad=True)
+    (found,) = torch.autograd.grad(slope_penalty(flat).sum(), flat)
+    assert not found.any()  # and no NaN
 
 
 # --- the clone ---

@@ -37,6 +37,7 @@ from demonstrably.spec import Continuous, Spec
 
 CLONING, JUDGING, ACTING = range(3)  # stages
 CATCHING_UP = 0.05  # rate at which the critics' targets follow while nothing but they is learned
+FLAT = 1e-12  # where all slopes are 0 their root has no slope of its own
 LOWEST = 5.0  # Eq. 5 is flat beyond this many below 0, where it would grow without end
 
 # --- losses ---
@@ -63,7 +64,7 @@ def cloning_loss(clone: Actor, batch: TransitionBatch) -> tuple[Float[Tensor, "M
 
 def slope_penalty(slopes: Float[Tensor, "M B A"]) -> Float[Tensor, "M"]:
     """Eq. 3: E[|dQ / da|^2]^(1/2) at demonstrated actions, which are to be the best of their neighbors."""
-    return slopes.square().sum(-1).mean(1).sqrt()
+    return (slopes.square().sum(-1).mean(1) + FLAT).sqrt()
 
 
 def near_clone(
