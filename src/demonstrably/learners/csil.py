@@ -22,7 +22,7 @@ from torch import Tensor
 from demonstrably.data.batches import Experience, ExperienceBatch, TransitionBatch, all_steps
 from demonstrably.learners.adam import Adam, PerMember
 from demonstrably.learners.contract import Learner, Metrics, State, stage_now
-from demonstrably.learners.policies import ActorPolicy, actor_of
+from demonstrably.learners.policies import ActorPolicy, actor_of, log_density_of
 from demonstrably.learners.sac import SAC, critic_loss
 from demonstrably.nets.actor import Actor
 from demonstrably.nets.average import follow
@@ -194,11 +194,10 @@ class CSIL(Learner):
 
     def _improve(self, state: State, batch: ExperienceBatch, stage: int) -> Metrics:
         """The reward, the critics, and the actor, as far as the stage has come."""
-        part, (steps, shown) = state.parts["generator"], all_steps(batch)
-        if stage == JUDGING:
-            assert batch.demonstrated
-            steps = batch.demonstrated
-        elif self.refinement:
+        part, read = state.parts["generator"], batch.demonstrated if stage == JUDGING else batch
+        assert read
+        steps, shown = all_steps(read)
+        if stage == ACTING and self.refinement:
             found = self._paid(actor_of(state, "reward"), steps)
             state.optimizers["reward"].step(refinement_loss(found[:, :shown], found[:, shown:]))
         reward = self.reward(state, steps)
@@ -235,8 +234,7 @@ class CSIL(Learner):
 
     def _paid(self, network: Actor, batch: TransitionBatch) -> Float[Tensor, "M B"]:
         """Eq. 1 of a network like the clone."""
-        surprise = network.loss(network.body(network.encoder(batch.observations)), batch.actions)
-        return coherent_reward(-surprise, batch.actions.shape[-1], self.floor)
+        return coherent_reward(log_density_of(network, batch), batch.actions.shape[-1], self.floor)
 
 
 def _metrics(loss: Float[Tensor, "M"], **found: Float[Tensor, "M"]) -> Metrics:

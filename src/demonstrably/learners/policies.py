@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int64, Num
 from torch import Tensor
 
-from demonstrably.data.batches import Observations
+from demonstrably.data.batches import Observations, TransitionBatch
 from demonstrably.learners.contract import Carry, Policy, State
 from demonstrably.nets.actor import Actor
 from demonstrably.nets.heads import Categorical, TanhGaussian
@@ -43,6 +43,11 @@ def drawn(
     rows, width = outputs.shape[1], outputs.shape[2] // 2
     assert isinstance(actor.head, TanhGaussian)
     return actor.head.draw(outputs, normal(noise, step, rows * width).view(-1, rows, width))
+
+
+def log_density_of(actor: Actor, batch: TransitionBatch) -> Float[Tensor, "M B"]:
+    """log pi(a | s) of the batch's actions by an actor whose loss is a likelihood."""
+    return -actor.loss(actor.body(actor.encoder(batch.observations)), batch.actions)
 
 
 def softmax(temperature: float) -> Choice:

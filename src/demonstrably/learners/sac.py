@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from demonstrably.data.batches import Experience, ExperienceBatch, Observations, TransitionBatch
 from demonstrably.learners.adam import Adam, PerMember
 from demonstrably.learners.contract import Learner, Metrics, State
-from demonstrably.learners.policies import ActorPolicy, actor_of, drawn, exploring
+from demonstrably.learners.policies import ActorPolicy, actor_of, drawn, exploring, log_density_of
 from demonstrably.nets.actor import Actor
 from demonstrably.nets.average import check_decay, follow
 from demonstrably.nets.critics import Critics, held
@@ -209,8 +209,7 @@ class SAC(Learner):
 
     def log_density(self, state: State, batch: TransitionBatch) -> Float[Tensor, "M B"]:
         """log pi(a | s) of the batch's actions."""
-        actor = actor_of(state)
-        return -actor.loss(actor.body(actor.encoder(batch.observations)), batch.actions)
+        return log_density_of(actor_of(state), batch)
 
     def _critic_loss(self, state: State, batch: TransitionBatch) -> tuple[Float[Tensor, "M"], Float[Tensor, "M C B"]]:
         """Eq. 2, and the values of the batch's actions."""

@@ -25,7 +25,21 @@ class MLP:
         return Layers(inputs, self.hidden, draws)
 
 
-class Layers(nn.Module):
+class Memoryless(nn.Module):
+    """A body that maps every step by itself."""
+
+    def start(self, members: int, batch: int, device: torch.device) -> dict[str, Tensor]:
+        """No memory."""
+        return {}
+
+    def step(
+        self, x: Float[Tensor, "M B inputs"], carry: dict[str, Tensor]
+    ) -> tuple[Float[Tensor, "M B outputs"], dict[str, Tensor]]:
+        """The same map, one step at a time."""
+        return self(x), carry
+
+
+class Layers(Memoryless):
     """The layers of an `MLP`. Without memory: it maps (M, ..., inputs) to (M, ..., outputs)."""
 
     def __init__(self, inputs: int, hidden: tuple[int, ...], draws: Generators):
@@ -44,13 +58,3 @@ class Layers(nn.Module):
     def pairs(self) -> list[tuple[Tensor, Tensor]]:
         """Bias and weight of each layer."""
         return [(layer.bias, layer.weight) for layer in self.layers if isinstance(layer, Linear)]
-
-    def start(self, members: int, batch: int, device: torch.device) -> dict[str, Tensor]:
-        """No memory."""
-        return {}
-
-    def step(
-        self, x: Float[Tensor, "M B inputs"], carry: dict[str, Tensor]
-    ) -> tuple[Float[Tensor, "M B outputs"], dict[str, Tensor]]:
-        """The same map, one step at a time."""
-        return self(x), carry

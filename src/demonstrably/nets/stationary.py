@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from demonstrably.nets.linear import Generators, Linear
-from demonstrably.nets.mlp import Layers
+from demonstrably.nets.mlp import Layers, Memoryless
 
 PRIOR, LEAST = 0.75, 1e-5  # variances of an action before it is squashed: where nothing was shown, and the least
 
@@ -45,7 +45,7 @@ class Stationary:
         return Periodic(inputs, self, draws)
 
 
-class Periodic(nn.Module):
+class Periodic(Memoryless):
     """The layers of a `Stationary`. Without memory: it maps (M, ..., inputs) to (M, ..., outputs) of about length 1."""
 
     def __init__(self, inputs: int, sizes: Stationary, draws: Generators):
@@ -62,16 +62,6 @@ class Periodic(nn.Module):
         waves = torch.cat([triangle(phase + math.pi / 4), triangle(phase - math.pi / 4)], -1)
         return (waves / math.sqrt(self.outputs)).view(*x.shape[:-1], self.outputs)
 
-    def start(self, members: int, batch: int, device: torch.device) -> dict[str, Tensor]:
-        """No memory."""
-        return {}
-
-    def step(
-        self, x: Float[Tensor, "M B inputs"], carry: dict[str, Tensor]
-    ) -> tuple[Float[Tensor, "M B outputs"], dict[str, Tensor]]:
-        """The same map, one step at a time."""
-        return self(x), carry
-
 
 class Spread(Linear):
     """A mean and a log standard deviation for each action dimension, from periodic features."""
@@ -82,9 +72,7 @@ class Spread(Linear):
         nn.init.zeros_(self.bias)
         self.root = nn.Parameter(torch.eye(features).expand(len(draws), actions, -1, -1).clone())
 
-    def forward(
-        self, x: Float[Tensor, "M N features"], *, apart: bool = False
-    ) -> Float[Tensor, "M N two_A"]:
+    def forward(self, x: Float[Tensor, "M N features"], *, apart: bool = False) -> Float[Tensor, "M N two_A"]:
         """With `apart` the deviation's gradient does not reach the features."""
         members, actions, width, _ = self.root.shape
         root = self.root.tril().transpose(1, 2).reshape(members, width, actions * width)
