@@ -4,6 +4,7 @@ PYTHON ?= python3
 SETTING ?= full
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 INSTALLED := .venv/.installed
 
 .PHONY: help install demo test lint types docs clean
@@ -36,9 +37,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)
 	$(BIN)/demonstrably demo $(if $(filter small,$(SETTING)),--small)
 
-# Two workers on two cores, one thread each.
+# Two workers on two cores, one thread each. Slow tests repeat the calls of the others, whose types are checked there:
+# to check them at each of a million calls would double the time.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(PYTEST) -m "not slow"
+	OMP_NUM_THREADS=1 JAXTYPING_DISABLE=1 $(PYTEST) -m slow
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

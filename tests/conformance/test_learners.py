@@ -276,11 +276,13 @@ def test_metrics_are_finite_and_one_a_member(case: Case) -> None:
     assert int(state.step) == 3
 
 
+@pytest.mark.slow
 @cases
 def test_members_equal_single_runs(case: Case) -> None:
     assert_members_equal_single_runs(case, case.learner)
 
 
+@pytest.mark.slow
 @cases
 def test_learning_rates_of_members_equal_single_runs(case: Case) -> None:
     assert_members_equal_single_runs(case, paced(case.learner, (1e-3, 0.0, 1e-2)), steps=10)
@@ -295,6 +297,7 @@ def test_members_differ(case: Case) -> None:
     assert any((p[0] != p[1]).any() for p in trained)
 
 
+@pytest.mark.slow
 @cases
 def test_the_same_seed_gives_the_same_bits(case: Case) -> None:
     one, two, other = begun(case), begun(case), begun(case, seed=SEED + 1)
@@ -370,6 +373,7 @@ def test_no_two_draws_of_a_step_share_numbers(case: Case, monkeypatch: pytest.Mo
     assert len(used) >= 2 * MEMBERS and len(set(used)) == len(used)
 
 
+@pytest.mark.slow
 @cases
 def test_saved_and_loaded_it_is_bit_equal(case: Case, tmp_path: Path) -> None:
     learner, feed, state = case.learner, feed_of(case), begun(case)

@@ -31,6 +31,7 @@ def loaded(shared_data, table):
     return {name: load(shared_data / name) for name in table}
 
 
+@pytest.mark.slow
 def test_every_file_holds_what_the_table_says(loaded, table):
     for name, row in table.items():
         demos = loaded[name]

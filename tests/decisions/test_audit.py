@@ -47,6 +47,7 @@ def test_exact_decisions_are_read_too():
     assert audit(noisy_groups(2, costs=(0.3, 0.33), slope=None), **KNOWN).verdict == "difference"
 
 
+@pytest.mark.slow
 def test_the_posterior_comes_from_features():
     equal, apart = (audit(recorded(9, 6000, costs), **FEATURES) for costs in ((0.3, 0.3), (0.2, 0.4)))
     assert equal.verdict == "no difference", equal.statement
@@ -55,6 +56,7 @@ def test_the_posterior_comes_from_features():
     assert apart.calibration is not None and apart.conditional is not None
 
 
+@pytest.mark.slow
 def test_people_who_never_knew_the_group_are_not_accused():
     found = audit(vignettes(4), **VIGNETTES)
     assert found.verdict == "not identified"
@@ -103,6 +105,7 @@ def test_decisions_that_were_read_are_taken_as_they_are():
         audit(read, decision="decision")
 
 
+@pytest.mark.slow
 def test_unseen_outcomes_are_an_assumption_with_a_range():
     table = recorded(6)
     table["outcome"] = np.where(table["decision"] == 1, table["outcome"], np.nan)

@@ -33,6 +33,7 @@ def human() -> Demonstrations:
     return overcooked_trials.load("all")
 
 
+@pytest.mark.slow
 def test_all_trials_are_there_once_a_seat(human: Demonstrations) -> None:
     assert len(human) == 152 and human.transitions == 2 * 91_102
     assert {key: rows.shape for key, rows in human.observations.items()} == {
@@ -61,6 +62,7 @@ def test_they_agree_with_the_converted_copy(human: Demonstrations, shared_data: 
                 assert (told["pair"], told["soups"]) == (copy.attrs["pair"], copy.attrs["soups"])
 
 
+@pytest.mark.slow
 def test_the_rules_replay_every_trial_exactly(human: Demonstrations) -> None:
     """Every state of both seats and every reward follow from the recorded actions alone."""
     steps = soups = 0

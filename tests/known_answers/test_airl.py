@@ -57,6 +57,7 @@ def best_policy(reward: np.ndarray) -> np.ndarray:
     return np.exp(worth - value[:, None])
 
 
+@pytest.mark.slow
 def test_the_reward_of_a_ring_is_recovered(monkeypatch: pytest.MonkeyPatch) -> None:
     """From any of an odd ring's states two others are a step away, so that g is the reward up to a constant."""
     monkeypatch.setattr(SoftQ, "update", lambda *_: {})  # the policy stays uniform

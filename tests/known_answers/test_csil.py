@@ -121,6 +121,7 @@ def cloned(learner: CSIL, demos: Demonstrations, members: int = 2) -> State:
     return state
 
 
+@pytest.mark.slow
 def test_what_was_shown_is_worth_much_what_is_unlike_it_costs_and_what_is_unknown_is_worth_nothing() -> None:
     demos = line()
     state = cloned(LEARNER, demos)

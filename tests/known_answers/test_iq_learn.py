@@ -115,6 +115,7 @@ def chain(terminated: bool, last: bool = True) -> Demonstrations:
     return replace(demos, table=demos.table.set_column(column, "final_observation", [[False] * 5]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["steps", "initial"])
 def test_the_demonstrators_actions_are_worth_most(value: str) -> None:
     generator = SoftQ(learning_rate=1e-2, temperature=0.1, target_rate=None, average=0.999, body=MLP((16,)))

@@ -86,6 +86,7 @@ def test_equal_bounded_scores_are_rarely_told_apart_under_peeking(kind):
     assert wrong / problems <= DELTA
 
 
+@pytest.mark.slow
 def test_real_differences_are_found():
     generator, found, covered = np.random.default_rng(12), 0, 0
     for _ in range(200):
@@ -97,6 +98,7 @@ def test_real_differences_are_found():
     assert covered >= 190 - 2 * math.sqrt(200 * 0.05 * 0.95)
 
 
+@pytest.mark.slow
 def test_holm_keeps_the_error_of_a_whole_family():
     """Four equal policies, six pairs: any false claim at all is rare."""
     generator, wrong = np.random.default_rng(13), 0

@@ -128,6 +128,7 @@ def walk(count: int) -> Demonstrations:
     return Demonstrations.from_arrays(flat[0], flat[1], lengths=[20] * count)
 
 
+@pytest.mark.slow
 def test_offline_it_clones_the_demonstrator() -> None:
     learner = ValueDICE(
         actor_learning_rate=1e-3, learning_rate=1e-2, gradient_penalty=0.3, batch_size=64, discount=0.9, body=MLP((32,))

@@ -263,6 +263,7 @@ def test_windows_are_bounded_and_shapes_checked() -> None:
         body(inputs(1, WINDOW, 5))
 
 
+@pytest.mark.slow
 def test_learns_to_repeat_the_input_of_three_steps_ago() -> None:
     draws = generators(1, seed=0)
     body = Transformer(layers=2, heads=2, width=32, dropout=0.0).build(4, 10, draws)

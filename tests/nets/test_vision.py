@@ -279,6 +279,7 @@ def position_error(encoder: ImageEncoder, head: Linear, images: Tensor, centers:
         return ((head(encoder(images)) * 48) - centers).norm(dim=-1).mean().item()
 
 
+@pytest.mark.slow
 def test_small_network_learns_where_a_dot_is() -> None:
     images, centers = dots(200, 48)
     draws = generators(1, seed=0)

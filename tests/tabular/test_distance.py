@@ -344,6 +344,7 @@ def sampled(name: str, mdp: MDP, first: np.ndarray, second: np.ndarray, **option
 EXACT = {"epic": distance.epic, "dard": distance.dard, "starc": distance.starc}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXACT)
 def test_samples_come_to_the_exact_distance(name):
     mdp, first, second = problem(), reward(1), reward(1) + reward(2)

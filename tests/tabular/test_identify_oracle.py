@@ -37,6 +37,7 @@ def agrees(count: int, seed: int) -> None:
             assert np.ptp(found.directions) < 1e-9
 
 
+@pytest.mark.slow
 def test_agrees_with_the_oracle() -> None:
     agrees(280, seed=1)
 
@@ -121,6 +122,7 @@ def test_a_problem_transfers_to_itself() -> None:
         transfers_to_itself(experts, form)
 
 
+@pytest.mark.slow
 def test_an_ill_conditioned_problem_transfers_to_itself() -> None:
     decided = 0
     for index in range(150):
