@@ -37,7 +37,7 @@ class Collection:
     updates_per_step: float = 1.0
     """Updates for each step of a member's environments."""
     warm_up: int = 1_000
-    """Steps a member by chance alone, before the first update."""
+    """Steps a member before the first update on own ones: by chance alone, or by what was learned ahead of them."""
     replay: int = 1_000_000
     """Newest steps kept a member."""
 
