@@ -8,11 +8,9 @@ sampling included, with 10,000 and 500,000 steps in the replay; and how often a 
 update run by the same kernels. Updates and products take turns, so that a busy machine slows both. On a GPU the
 updates of several members are captured as a graph, and compared with those of one.
 
-On a CPU then HalfCheetah-v5 itself, on the first number of threads: environment steps a second, an update each, with
-the environment in a worker process and in the same one. `--peer` is a Python that has stable-baselines3:
-`benchmarks/peer_sac.py` is run by it in turn with these. The `imitation` package pins older versions; the update of its
-SQIL is stable-baselines3's own with half of each batch from the demonstrations, so that SAC with batches of 512 stands
-for it.
+On a CPU then HalfCheetah itself, on the first number of threads: environment steps a second of `sac` and `sqil`, an
+update each, with the environment in a worker process and in the same one. `--peer` is a Python that has imitation and
+stable-baselines3: `benchmarks/peer_updates.py` is run by it in turn with these.
 """
 
 import argparse
@@ -22,6 +20,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ from demonstrably.evaluation.worlds import ArenaWorlds
 from demonstrably.learners.contract import BATCHES, Learner, State
 from demonstrably.learners.iq_learn import IQLearn
 from demonstrably.learners.sac import SAC
+from demonstrably.learners.sqil import SQIL
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.products import matmul
 from demonstrably.nets.random import fork
@@ -56,7 +56,7 @@ LEARNERS: dict[str, Learner] = {
         generator=SAC(temperature=0.01, critics=1, actor_learning_rate=3e-5, body=MLP((WIDTH, WIDTH))),
     ),
 }
-PEER = Path(__file__).with_name("peer_sac.py")
+PEER = Path(__file__).with_name("peer_updates.py")
 
 
 # --- the products of an update: (copies, inputs, outputs of the last layer, rows, which of the three products) ---
@@ -192,17 +192,21 @@ def updates(name: str, members: int, device: str, rounds: int) -> dict[str, Any]
 # --- end to end ---
 
 
-def end_to_end(workers: int, batch: int, steps: int) -> float:
-    """Environment steps a second of SAC on HalfCheetah-v5, an update each, after the warm-up."""
-    environment = Environment("HalfCheetah-v5")
-    plan = Plan(10 * steps, collection=Collection(warm_up=1000), checkpoint_every=10 * steps)
+def end_to_end(name: str, batch: int, workers: int, steps: int) -> float:
+    """Environment steps a second on HalfCheetah-v5, an update each, after the warm-up."""
+    environment, shown = Environment("HalfCheetah-v5"), None
+    learner: Learner = SAC(batch_size=batch)
+    if name == "sqil":  # half of each batch is demonstrated
+        learner = SQIL(learner, batch_size=batch // 2)
+        shown = replace(synthetic(), environment=environment)
+    plan = Plan(10 * steps, validation=0.0, collection=Collection(warm_up=1000), checkpoint_every=10 * steps)
     with tempfile.TemporaryDirectory() as folder:
         session = Session.open(
-            SAC(batch_size=batch),
-            None,
+            learner,
+            shown,
             plan,
             Path(folder) / "run",
-            spec=spec_of(environment),
+            spec=None if shown else spec_of(environment),
             worlds=lambda spec, lanes: ArenaWorlds(environment, spec, lanes, workers=workers),
         )
         assert isinstance(session.feed, OnlineFeed)
@@ -214,29 +218,35 @@ def end_to_end(workers: int, batch: int, steps: int) -> float:
     return 1 / took
 
 
-def peer(python: str, batch: int, steps: int) -> float:
-    """The same by stable-baselines3."""
+def peer(python: str, name: str, batch: int, steps: int) -> float:
+    """The same by stable-baselines3's SAC, or by imitation's SQIL on it."""
     command = [python, str(PEER), "--batch", str(batch), "--steps", str(steps)]
-    command += ["--threads", str(torch.get_num_threads())]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    command += ["--threads", str(torch.get_num_threads()), *(["--sqil"] if name == "sqil" else [])]
+    with tempfile.TemporaryDirectory() as folder:  # MuJoCo leaves its warnings where it is run
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder)
     return float(json.loads(done.stdout.splitlines()[-1])["steps_per_second"])
 
 
 def whole(python: str | None, rounds: int, steps: int) -> Iterator[dict[str, Any]]:
-    """Medians of runs taken in turn, with the batches of `sac` and of an inverse learner."""
-    for batch in (BATCH, 2 * BATCH):
+    """Medians of runs taken in turn, by learner and steps read an update."""
+    for name, batch in (("sac", BATCH), ("sqil", BATCH), ("sqil", 2 * BATCH)):
         runs: dict[str, Callable[[], float]] = {
-            "worker": partial(end_to_end, 1, batch, steps),
-            "same_process": partial(end_to_end, 0, batch, steps),
+            "worker": partial(end_to_end, name, batch, 1, steps),
+            "same_process": partial(end_to_end, name, batch, 0, steps),
         }
         if python:
-            runs["stable_baselines3"] = partial(peer, python, batch, steps)
-        rates: dict[str, list[float]] = {name: [] for name in runs}
+            runs["peer"] = partial(peer, python, name, batch, steps)
+        rates: dict[str, list[float]] = {run: [] for run in runs}
         for _ in range(rounds):
-            for name, run in runs.items():
-                rates[name].append(run())
-        row: dict[str, Any] = {"environment": "HalfCheetah-v5", "batch": batch, "threads": torch.get_num_threads()}
-        yield row | {f"steps_per_second_{name}": statistics.median(values) for name, values in rates.items()}
+            for run, rate in runs.items():
+                rates[run].append(rate())
+        row: dict[str, Any] = {"learner": name, "environment": "HalfCheetah", "batch": batch}
+        row["threads"] = torch.get_num_threads()
+        row |= {f"steps_per_second_{run}": statistics.median(values) for run, values in rates.items()}
+        if python:
+            pairs = zip(rates["worker"], rates["peer"], strict=True)
+            row["worker_to_peer"] = statistics.median(a / b for a, b in pairs)
+        yield row
 
 
 def main() -> None:
