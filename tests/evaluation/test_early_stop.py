@@ -74,6 +74,14 @@ def test_episodes_while_training_are_watched(tmp_path: Path, what: str) -> None:
     assert not Watch(what, 2, run_with_episodes(tmp_path / "c", falling[::-1])).over()
 
 
+def test_patience_begins_with_own_experience(tmp_path: Path) -> None:
+    """Until then the policy may stand still by design, as where only critics learn."""
+    run = run_with_episodes(tmp_path, [[True], [True], [True], [False]])
+    assert Watch("return", 2, run).over() and not Watch("return", 2, run, ahead=30).over()
+    play(run, 50, [False], "train")
+    assert Watch("return", 2, run, ahead=30).over() and not Watch("return", 3, run, ahead=30).over()
+
+
 def test_checkpoints_are_taken_by_their_number_not_by_the_order_of_rows(tmp_path: Path) -> None:
     run = run_with_episodes(tmp_path, [])
     for checkpoint, success in ((1000, False), (90, False), (100, True)):

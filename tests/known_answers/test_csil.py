@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from demonstrably.data.batches import ExperienceBatch, TransitionBatch, Transitions
+from demonstrably.data.batches import ExperienceBatch, TransitionBatch, Transitions, all_steps
 from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.learners.contract import State
 from demonstrably.learners.csil import (
@@ -19,8 +19,9 @@ from demonstrably.learners.csil import (
     refinement_loss,
     slope_penalty,
 )
-from demonstrably.learners.policies import actor_of
+from demonstrably.learners.policies import actor_of, log_density_of
 from demonstrably.learners.sac import SAC
+from demonstrably.nets.critics import Critics
 from demonstrably.nets.heads import TanhGaussian
 from demonstrably.nets.linear import generators
 from demonstrably.nets.mlp import MLP
@@ -55,11 +56,14 @@ def test_the_clone_is_best_by_its_own_reward() -> None:
 
 def test_the_refinement_by_hand() -> None:
     loss = refinement_loss(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 1.0, -20.0]]))
-    own = [0.0, math.exp(-1), math.exp(5) - 21.0]
+    own = [0.0, math.exp(-1), math.exp(5) - 1 - 5]
     assert loss.item() == pytest.approx(sum(own) / 3 - 1.5)
     own_reward = torch.tensor([[0.0]], requires_grad=True)
     (slope,) = torch.autograd.grad(refinement_loss(torch.zeros(1, 1), own_reward).sum(), own_reward)
     assert slope.item() == pytest.approx(0.0)  # own steps are to be worth 0
+    far = torch.tensor([[-6.0, -2.0]], requires_grad=True)
+    (slopes,) = torch.autograd.grad(refinement_loss(torch.zeros(1, 1), far).sum(), far)
+    assert slopes[0].tolist() == pytest.approx([0.0, (1 - math.exp(2)) / 2])  # flat where it is far below
 
 
 def test_the_slope_penalty_by_hand() -> None:
@@ -187,6 +191,47 @@ def test_each_stage_moves_what_it_is_for() -> None:
                 assert all(torch.equal(weights[copied + name], weights["clone/" + name]) for name in same)
     assert moving == [set(parts[:4]), set(parts[4:]), set(parts[1:])]
     assert moved(begun, kept(state), "clone/")
+
+
+def test_critics_are_taught_the_reward_near_the_clone_and_flat_tops_where_it_was_shown() -> None:
+    demos = line()
+    learner = replace(LEARNER, cloning=60, judging=1, gradient_penalty=0.0, floor=50.0)
+    state = cloned(learner, demos)
+    part, batch = state.parts["generator"], batch_of(demos, state)
+    assert batch.demonstrated
+    steps, shown = all_steps(batch)
+    reward = learner.reward(state, steps)
+    loss, value = learner._critic_loss(state, steps, shown, reward)
+    critics, scaling = part.networks["critic"], actor_of(part).scaling
+    assert isinstance(critics, Critics) and scaling
+    values = critics(steps.observations, scaling.inward(steps.actions))[:, 0]
+    near = reward + 0.05 * log_density_of(actor_of(state, "clone"), steps)  # Eq. 4
+    target = near + ACTS.discount * ACTS.following(part, steps)
+    torch.testing.assert_close(loss, (values - target).square().mean(1))
+    torch.testing.assert_close(value, values.mean(1))
+
+    steeper, _ = replace(learner, gradient_penalty=2.0)._critic_loss(state, steps, shown, reward)
+    acted = scaling.inward(batch.demonstrated.actions).requires_grad_()
+    judged = critics(batch.demonstrated.observations, acted).sum()
+    (slopes,) = torch.autograd.grad(judged, acted)
+    torch.testing.assert_close(steeper - loss, 2.0 * slope_penalty(slopes))
+
+
+def test_refinement_raises_what_was_shown_and_brings_own_steps_to_nothing() -> None:
+    """What the clone knows comes as own steps, and what it would never do as demonstrated ones."""
+    demos, learner = line(), replace(LEARNER, cloning=200, judging=1, refinement=1e-3)
+    state = cloned(learner, demos)
+    batch = batch_of(demos, state)
+    assert batch.demonstrated
+    batch = ExperienceBatch(replace(batch.demonstrated, first={}), batch.own)
+    rewards = []
+    for steps in (learner.judging, 60):
+        for _ in range(steps):
+            learner.step(state, batch)
+        rewards.append([learner.reward(state, read).mean(1) for read in (batch.demonstrated, batch.own)])
+    (shown, own), (shown_after, own_after) = rewards
+    assert (shown < 0).all() and (own > 1).all()
+    assert (shown_after > shown + 0.5).all() and (own_after < own - 0.5).all()
 
 
 def test_without_refinement_the_reward_stays() -> None:

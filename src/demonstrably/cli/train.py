@@ -327,7 +327,9 @@ def _over(session: Session, options: Options, step: int, last: dict[str, Any]) -
         return False
     from demonstrably.evaluation.early_stop import Watch
 
-    over = Watch(options.stop_early, options.patience, session.run).over()
+    reads = session.learner.reads()
+    ahead = reads.ahead if isinstance(reads, Experience) else 0
+    over = Watch(options.stop_early, options.patience, session.run, ahead).over()
     if over:
         what = f"no better {options.stop_early} for {options.patience} checkpoints"
         _say(f"stopped early at step {step}: {what}")

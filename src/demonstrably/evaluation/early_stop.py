@@ -11,23 +11,31 @@ from demonstrably.training.run import Run
 class Watch:
     """Looks at the validation loss (less is better), or at success or return in rollouts while training.
 
-    A population goes on while any member improves.
+    A population goes on while any member improves, and where learning goes `ahead` of its own experience by some
+    updates, for `patience` checkpoints after those.
     """
 
     what: str
     patience: int
     run: Run
+    ahead: int = 0
 
     def over(self) -> bool:
         """Whether no member's best is among its last `patience` checkpoints."""
         curves = self._curves()
-        return bool(curves) and all(len(c) - 1 - c.index(max(c)) >= self.patience for c in curves)
+        return bool(curves) and all(self._waited(curve) >= self.patience for curve in curves)
 
-    def _curves(self) -> list[list[float]]:
-        """One curve a member over the checkpoints, more is better."""
+    def _waited(self, curve: dict[int, float]) -> int:
+        """Checkpoints since the first that is best, of those that own experience could have made better."""
+        since = max(max(curve, key=lambda step: curve[step]), self.ahead)
+        return sum(step > since for step in curve)
+
+    def _curves(self) -> list[dict[int, float]]:
+        """One curve a member, by checkpoint in their order; more is better."""
         if self.what == "validation-loss":
-            lines = [line["validation_loss"] for line in self.run.metrics() if "validation_loss" in line]
-            return [[-value for value in curve] for curve in zip(*lines, strict=True)]
+            lines = {line["step"]: line["validation_loss"] for line in self.run.metrics() if "validation_loss" in line}
+            members = range(len(next(iter(lines.values()), [])))
+            return [{step: -losses[member] for step, losses in lines.items()} for member in members]
         table = self.run.evaluations().filter(pc.field("purpose") == "train")
         grouped = table.group_by(["member", "checkpoint"]).aggregate([(self.what, "mean")])
         rows = sorted(grouped.to_pylist(), key=lambda row: (row["member"], row["checkpoint"]))
@@ -38,4 +46,4 @@ class Watch:
                 'success is, such as --success "return >= 475"'
             )
         members = sorted({row["member"] for row in rows})
-        return [[row[mean] for row in rows if row["member"] == m] for m in members]
+        return [{row["checkpoint"]: row[mean] for row in rows if row["member"] == m} for m in members]

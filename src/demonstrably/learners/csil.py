@@ -5,7 +5,7 @@ Watson, Huang and Heess 2023, "Coherent Soft Imitation Learning", NeurIPS, arXiv
 Uses: Eq. 1, the reward for which the cloned policy is optimal; Eq. 2, what the clone learns by; Eq. 3, the penalty on
 the critics' slopes at demonstrated actions; Eq. 4, the reward that has soft actor-critic stay near the clone; Eq. 5,
 what refines the reward. The clone returns to a prior where it was shown nothing (`nets/stationary.py`), so that what is
-unknown is worth 0, and to act unlike the demonstrator where it is known costs.
+unknown is worth about 0, and to act unlike the demonstrator where it is known costs.
 **Departures**: the reward is held above a floor. The critics' first values are learned with actions of the clone at
 what followed, in place of the recorded ones, and with targets that follow faster. Values are not clipped. The reward
 is refined far more slowly. Demonstrated ends of the task are refused, as the reward pays for what puts an end off.
@@ -79,7 +79,8 @@ def near_clone(
 
 def refinement_loss(shown: Float[Tensor, "M B"], own: Float[Tensor, "M N"]) -> Float[Tensor, "M"]:
     """Eq. 5: - E_shown[r] + E_own[exp(-r) - 1 + r], whose second part is least where own steps are worth 0."""
-    return (torch.exp(-own.clamp(min=-LOWEST)) - 1 + own).mean(1) - shown.mean(1)
+    own = own.clamp(min=-LOWEST)
+    return (torch.exp(-own) - 1 + own).mean(1) - shown.mean(1)
 
 
 # --- learner ---

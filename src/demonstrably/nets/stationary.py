@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from demonstrably.nets.linear import Generators, Linear
 from demonstrably.nets.mlp import Layers, Memoryless
 
-PRIOR, LEAST = 0.75, 1e-5  # variances of an action before it is squashed: where nothing was shown, and the least
+PRIOR, LEAST = 0.75, 1e-5  # variances of an action before it is squashed: the most that can be, and about the least
 
 
 @dataclass(frozen=True)

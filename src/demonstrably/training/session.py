@@ -98,7 +98,7 @@ class Session:
             if plan.steps <= reads.ahead:
                 raise ValueError(
                     f"the first {reads.ahead} updates go ahead of its own experience, and there are but {plan.steps}: "
-                    "give more steps, or fewer of those"
+                    "give more steps, or fewer of those (of csil: `cloning` and `judging`)"
                 )
         evidence = Evidence.of(demos, plan, observations, spec, reads)
         spec = evidence.spec
