@@ -137,6 +137,7 @@ SETTINGS = (
     Setting("hopper", "whole", 1, 1, 40_000, 2_500, CONTINUOUS | ABLATIONS),
     Setting("hopper", "every-20th", 1, 20, 40_000, 2_500, CONTINUOUS),
     Setting("cartpole", "1", 1, 1, 10_000, 1_000, DISCRETE),
+    Setting("cartpole", "10", 10, 1, 10_000, 1_000, DISCRETE),
     Setting("acrobot", "1", 1, 1, 20_000, 1_000, DISCRETE),
     Setting("acrobot", "10", 10, 1, 20_000, 1_000, DISCRETE),
     Setting("lunarlander", "1", 1, 1, 30_000, 2_000, DISCRETE),
