@@ -88,7 +88,6 @@ def small():
     return fast_threshold_test(counts, chains=1, warmup=80, draws=60), truth
 
 
-@pytest.mark.slow
 def test_a_small_sample_finds_a_large_difference(small):
     found, truth = small
     for one, true in zip(found.groups, truth, strict=True):
@@ -99,7 +98,6 @@ def test_a_small_sample_finds_a_large_difference(small):
     assert found.sampling.draws == 60 and np.isfinite(found.sampling.rhat)
 
 
-@pytest.mark.slow
 def test_result_prints_and_becomes_json_and_warns_of_few_draws(small):
     found, _ = small
     record = json.loads(json.dumps(found.to_dict()))
@@ -108,7 +106,6 @@ def test_result_prints_and_becomes_json_and_warns_of_few_draws(small):
     assert "&" not in found._repr_html_().replace("&lt;", "").replace("&gt;", "").replace("&#x27;", "")
 
 
-@pytest.mark.slow
 def test_the_users_jax_is_left_as_it_was(small):
     assert not jax.config.jax_enable_x64
     assert jax.numpy.zeros(1).dtype == jax.numpy.float32

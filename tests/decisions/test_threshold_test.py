@@ -85,7 +85,6 @@ def simulated(seed: int, thresholds: tuple[float, float], departments: int, size
     return counts_table(n, s, rng.binomial(s, hit), ["a", "b"]), n.sum(axis=1) / n.sum() @ threshold
 
 
-@pytest.mark.slow
 def test_a_small_sample_runs_and_is_near():
     counts, truth = simulated(3, (0.30, 0.30), 4, 1500.0)
     found = threshold_test(counts, chains=1, warmup=60, draws=40)
