@@ -20,6 +20,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -56,6 +57,7 @@ LEARNERS: dict[str, Learner] = {
         generator=SAC(temperature=0.01, critics=1, actor_learning_rate=3e-5, body=MLP((WIDTH, WIDTH))),
     ),
 }
+LIMIT = 1_000_000  # updates; more than are ever made
 PEER = Path(__file__).with_name("peer_updates.py")
 
 
@@ -192,14 +194,18 @@ def updates(name: str, members: int, device: str, rounds: int) -> dict[str, Any]
 # --- end to end ---
 
 
-def end_to_end(name: str, batch: int, workers: int, steps: int) -> float:
-    """Environment steps a second on HalfCheetah-v5, an update each, after the warm-up."""
+Block = Callable[[], float]  # makes some environment steps, an update each, and says how long they took
+
+
+@contextmanager
+def end_to_end(name: str, batch: int, workers: int, steps: int) -> Iterator[Block]:
+    """Steps on HalfCheetah-v5, after the warm-up."""
     environment, shown = Environment("HalfCheetah-v5"), None
     learner: Learner = SAC(batch_size=batch)
     if name == "sqil":  # half of each batch is demonstrated
         learner = SQIL(learner, batch_size=batch // 2)
         shown = replace(synthetic(), environment=environment)
-    plan = Plan(10 * steps, validation=0.0, collection=Collection(warm_up=1000), checkpoint_every=10 * steps)
+    plan = Plan(LIMIT, validation=0.0, collection=Collection(warm_up=1000), checkpoint_every=LIMIT)
     with tempfile.TemporaryDirectory() as folder:
         session = Session.open(
             learner,
@@ -213,39 +219,53 @@ def end_to_end(name: str, batch: int, workers: int, steps: int) -> float:
         update = stepper(session.learner, session.feed, session.state)
         for _ in range(20):
             update()
-        took = seconds(update, steps, "cpu")
+        yield lambda: steps * seconds(update, steps, "cpu")
         session.feed.close()
-    return 1 / took
 
 
-def peer(python: str, name: str, batch: int, steps: int) -> float:
+@contextmanager
+def peer(python: str, name: str, batch: int, steps: int) -> Iterator[Block]:
     """The same by stable-baselines3's SAC, or by imitation's SQIL on it."""
     command = [python, str(PEER), "--batch", str(batch), "--steps", str(steps)]
     command += ["--threads", str(torch.get_num_threads()), *(["--sqil"] if name == "sqil" else [])]
-    with tempfile.TemporaryDirectory() as folder:  # MuJoCo leaves its warnings where it is run
-        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder)
-    return float(json.loads(done.stdout.splitlines()[-1])["steps_per_second"])
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with (
+        tempfile.TemporaryDirectory() as folder,  # MuJoCo leaves its warnings where it is run
+        subprocess.Popen(command, text=True, bufsize=1, cwd=folder, **pipes) as process,
+    ):
+        told, said = process.stdin, process.stdout
+        assert told and said
+        while (line := said.readline()) != "ready\n":
+            assert line, f"{python} ended before its first step: run {PEER.name} by itself to see why"
+
+        def block() -> float:
+            told.write("\n")
+            return float(said.readline())
+
+        yield block
+        told.close()
 
 
 def whole(python: str | None, rounds: int, steps: int) -> Iterator[dict[str, Any]]:
-    """Medians of runs taken in turn, by learner and steps read an update."""
+    """Environment steps a second, by learner and steps read an update; blocks of steps take turns."""
     for name, batch in (("sac", BATCH), ("sqil", BATCH), ("sqil", 2 * BATCH)):
-        runs: dict[str, Callable[[], float]] = {
-            "worker": partial(end_to_end, name, batch, 1, steps),
-            "same_process": partial(end_to_end, name, batch, 0, steps),
-        }
-        if python:
-            runs["peer"] = partial(peer, python, name, batch, steps)
-        rates: dict[str, list[float]] = {run: [] for run in runs}
-        for _ in range(rounds):
-            for run, rate in runs.items():
-                rates[run].append(rate())
+        with ExitStack() as stack:
+            runs = {
+                "worker": stack.enter_context(end_to_end(name, batch, 1, steps)),
+                "same_process": stack.enter_context(end_to_end(name, batch, 0, steps)),
+            }
+            if python:
+                runs["peer"] = stack.enter_context(peer(python, name, batch, steps))
+            times: dict[str, list[float]] = {run: [] for run in runs}
+            for _ in range(rounds):
+                for run, block in runs.items():
+                    times[run].append(block())
         row: dict[str, Any] = {"learner": name, "environment": "HalfCheetah", "batch": batch}
         row["threads"] = torch.get_num_threads()
-        row |= {f"steps_per_second_{run}": statistics.median(values) for run, values in rates.items()}
-        if python:
-            pairs = zip(rates["worker"], rates["peer"], strict=True)
-            row["worker_to_peer"] = statistics.median(a / b for a, b in pairs)
+        row |= {f"steps_per_second_{run}": steps / statistics.median(values) for run, values in times.items()}
+        for run in ("worker", "same_process") if python else ():
+            pairs = zip(times["peer"], times[run], strict=True)
+            row[f"{run}_to_peer"] = statistics.median(theirs / ours for theirs, ours in pairs)
         yield row
 
 
@@ -256,8 +276,8 @@ def main() -> None:
     parser.add_argument("--members", type=int, nargs="+", default=[1])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=150)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--blocks", type=int, default=100, help="end to end, in turn")
+    parser.add_argument("--steps", type=int, default=10, help="of a block")
     parser.add_argument("--peer", metavar="PYTHON")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -273,7 +293,7 @@ def main() -> None:
             for members in options.members:
                 keep(updates(name, members, options.device, options.rounds))
         if options.device == "cpu" and threads == options.threads[0]:
-            for row in whole(options.peer, options.repeats, options.steps):
+            for row in whole(options.peer, options.blocks, options.steps):
                 keep(row)
     if options.out:
         options.out.write_text(json.dumps(rows, indent=1) + "\n")
