@@ -96,7 +96,7 @@ def test_choices_and_episodes_at_checkpoints(out: Path, capsys: pytest.CaptureFi
     assert "episode_return" in Run(out).metrics()[0]
 
 
-def test_from_demonstrations_and_experience(pole: str, out: Path) -> None:
+def test_from_demonstrations_and_experience(pole: str, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     generator = f"soft-q(temperature=0.2, body={NET})"
     rest = ["--data", pole, "--online", "--batch-size", "8", "--generator", generator, "--subsample", "5"]
     assert train("iq-learn", out, *rest) == 0
@@ -105,6 +105,8 @@ def test_from_demonstrations_and_experience(pole: str, out: Path) -> None:
     assert run.config["plan"]["subsample"] == 5 and run.config["data"]["validation"] == []
     assert {"reward", "own_reward"} <= run.metrics()[-1].keys()
     assert (out / "findings.json").exists()
+    told = re.search(r"every 5\. step of an episode: (\d+) steps to learn from", capsys.readouterr().err)
+    assert told and abs(int(told[1]) - run.config["data"]["transitions"] / 5) < run.config["data"]["episodes"]
 
 
 def test_a_generator_with_a_part_of_its_own(tmp_path: Path, out: Path) -> None:
@@ -120,7 +122,7 @@ def test_a_generator_is_the_learners_own_but_for_what_is_said(tmp_path: Path, ou
     words = ["--data", data, "--batch-size", "8", "--generator", f"sac(body={NET})"]
     assert train("airl", out, *words, "--body", NET) == 0  # which refuses a temperature that is learned
     assert Run(out).config["fields"]["generator"] == f"sac(temperature=0.1, average=0.99998, body={NET})"
-    assert train("iq-learn", tmp_path / "offline", *words) == 0
+    assert main(["train", "iq-learn", "--out", str(tmp_path / "offline"), "--steps", "6", *words]) == 0
     offline = f"sac(temperature=0.01, critics=1, normalize=True, body={NET})"
     assert Run(tmp_path / "offline").config["fields"]["generator"] == offline
 
@@ -137,7 +139,7 @@ def test_actions_may_be_as_large_as_the_environment_takes(
     assert train("gail", out, *words, "--steps", "9", "--resume") == 0
     assert train("sac", tmp_path / "sac", "--data", data, *SMALL) == 0
     assert Run(tmp_path / "sac").spec.action == Continuous((-2.0,), (2.0,))
-    assert train("bc", tmp_path / "bc", "--data", data, "--body", NET) == 0
+    assert main(["train", "bc", "--out", str(tmp_path / "bc"), "--steps", "6", "--data", data, "--body", NET]) == 0
     assert Run(tmp_path / "bc").spec.action == Continuous((-1.0,), (1.0,))
 
 
@@ -158,6 +160,9 @@ def test_actions_may_be_as_large_as_the_environment_takes(
         (["sac", "--env", "Pendulum-v1", "--updates-per-step", "0"], "updates_per_step 0.0"),
         (["sac", "--env", "Pendulum-v1", "--warmup", "9"], "unknown flag --warmup for .*; did you mean --warm-up"),
         (["sac", "--env", "Pendulum-v1", "--stop-early", "validation-loss"], "stop early by return"),
+        (["sac", "--env", "Pendulum-v1", "--subsample", "4"], "--subsample is for a file of demonstrations: give one"),
+        (["sac", "--env", "Pendulum-v1", "--discount", "nan"], "discount"),
+        (["sac", "--env", "Pendulum-v1", "--entropy", "nan"], "entropy of sac is nan: give a finite number"),
     ],
 )
 def test_mistakes_without_a_file(words: list[str], message: str, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,8 +178,9 @@ def test_mistakes_without_a_file(words: list[str], message: str, out: Path, caps
         (["--env", "Pendulum-v1"], "does not fit Pendulum-v1"),
         (["--generator", "soft-q(temprature=0.2)"], "temprature"),
         (["--generator", "softq"], "did you mean"),
-        (["--temperature", "0.2"], 'its generator has it, so give --generator "sac(temperature=...)"'),
-        (["--target-rate=0.2"], 'its generator has it, so give --generator "sac(target_rate=...)"'),
+        (["--temperature", "0.2"], '"sac(temperature=...)" or --generator "soft-q(temperature=...)", as fits the'),
+        (["--target-rate=0.2"], 'its generator has it, so give --generator "sac(target_rate=...)" or'),
+        (["--entropy=-2"], 'its generator has it, so give --generator "sac(entropy=...)"'),
         (["--episodes", "0"], "--episodes is 0: give at least 1"),
         (["--generator", "sac"], "sac needs continuous actions"),
     ],
@@ -184,6 +190,16 @@ def test_mistakes_with_a_file(
 ) -> None:
     assert train("iq-learn", out, "--data", pole, "--online", *words) == 2
     assert message in mistake(capsys)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("words", [["--environments", "4"], ["--warm-up=80"]])
+def test_flags_of_experience_without_any(
+    pole: str, words: list[str], out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("iq-learn", out, "--data", pole, *words) == 2
+    found = mistake(capsys)
+    assert words[0].split("=")[0] in found and "gathers no experience of its own; give --online" in found
     assert not out.exists()
 
 

@@ -287,7 +287,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     assert main(train(file, folder, *rest)) == 2
     line = one_line(capsys)
     assert "of member 1" in line or "weights are not finite" in line
-    assert " step " in line and "body.layers.0.weight" in line and "Try a lower --learning-rate" in line
+    assert " step " in line and "body.layers.0.weight" in line and "Try a lower learning rate" in line
     run = Run(folder)
     for step in run.checkpoints:
         policy = run.policy(step)

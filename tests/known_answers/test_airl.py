@@ -104,3 +104,5 @@ def test_a_temperature_that_is_not_fixed_is_refused(generator: SAC | SoftQ) -> N
 def test_wrong_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="gradient_penalty"):
         AIRL(gradient_penalty=-1.0)
+    with pytest.raises(ValueError, match=r"floor 5\.0: must be below 0"):
+        AIRL(floor=5.0)

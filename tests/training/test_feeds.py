@@ -11,11 +11,11 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from demonstrably.data.batches import Batch, Reads, StepBatch, Steps, WindowBatch, Windows
+from demonstrably.data.batches import Batch, Reads, StepBatch, Steps, TransitionBatch, Transitions, WindowBatch, Windows
 from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.learners.contract import State
 from demonstrably.nets.random import streams
-from demonstrably.training.feeds import OfflineFeed
+from demonstrably.training.feeds import OfflineFeed, kept_steps
 
 LENGTHS = [5, 1, 8, 3, 13, 2]
 FINAL = 99  # the step that the T+1st observation would be: never an input
@@ -51,6 +51,29 @@ def assert_aligned(batch: Batch) -> None:
 
 
 VIEWS = [None, [4, 0, 2], [1], [1, 5], [3, 3]]
+
+
+def test_left_out_steps_do_not_change_how_often_the_task_ends() -> None:
+    """60 episodes of 50 steps, every 10th read: an end is still one step of 50, and no place is preferred."""
+    count, length = 60, 50
+    ended = np.tile(np.arange(length) == length - 1, count)
+    rows = np.arange(count * (length + 1), dtype=np.float32)[:, None]
+    actions = np.arange(count * length, dtype=np.float32)[:, None]
+    demos = Demonstrations.from_arrays({"place": rows}, actions, lengths=[length] * count, terminated=ended)
+    source = OfflineFeed(demos, ("place",), Transitions(20_000), "cpu", subsample=10, seed=3)
+    batch = source.draw(state(1))
+    assert isinstance(batch, TransitionBatch)
+    assert batch.terminated.float().mean() == pytest.approx(1 / length, abs=0.004)
+    thinned = [int(step) % length for step in batch.actions.unique() if not ended[int(step)]]
+    assert source.steps == len(batch.actions.unique()) == len(thinned) + count
+    assert {place % 10 for place in thinned} == set(range(10))
+
+
+def test_episodes_shorter_than_the_spacing_keep_any_one_step() -> None:
+    lengths = [2] * 400
+    demos = Demonstrations.from_arrays({"place": np.zeros((1200, 1))}, np.zeros((800, 1), np.float32), lengths=lengths)
+    kept = kept_steps(demos, 20, 0).reshape(400, 2)
+    assert (kept.sum(1) == 1).all() and 150 < kept[:, 0].sum() < 250
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -1,6 +1,7 @@
 """A learner's fields as JSON and as short text, and back."""
 
 import json
+import math
 from dataclasses import dataclass, fields, replace
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from demonstrably.learners import LEARNERS
 from demonstrably.learners.bc import BC
 from demonstrably.learners.bc_rnn import BCRNN
+from demonstrably.learners.iq_learn import IQLearn
 from demonstrably.learners.sac import SAC
 from demonstrably.learners.soft_q import SoftQ
 from demonstrably.nets.heads import Categorical, Deterministic, GaussianMixture, TanhGaussian
@@ -18,7 +20,15 @@ from demonstrably.nets.recurrent import LSTM
 from demonstrably.nets.transformer import Transformer
 from demonstrably.nets.vision import ResNet18, SmallCNN
 from demonstrably.training.fields import example as example_of
-from demonstrably.training.fields import from_fields, from_text, parts_of, text_name, to_fields, to_text
+from demonstrably.training.fields import (
+    from_fields,
+    from_text,
+    parts_of,
+    require_finite,
+    text_name,
+    to_fields,
+    to_text,
+)
 
 PARTS = (MLP, LSTM, Transformer, ResNet18, SmallCNN, Deterministic, TanhGaussian, GaussianMixture, Categorical)
 HEADS = (Deterministic, TanhGaussian, GaussianMixture, Categorical)
@@ -95,7 +105,7 @@ def test_text_as_people_write_it(text: str, part) -> None:
         ("gaussian-mixture(", "give one of"),
         ("gaussian-mixture(modes)", r"gaussian-mixture takes modes, min_std|write it as gaussian-mixture\(modes=5\)"),
         ("gaussian-mixture(3)", r"write it as gaussian-mixture\(modes=5\)"),
-        ("gaussian-mixture(mode=3)", r"takes modes, min_std, acts, as in gaussian-mixture\(modes=5\)"),
+        ("gaussian-mixture(mode=3)", r"takes modes, min_std, acts, as in .*\(modes=5\); did you mean modes\?"),
         ("gaussian-mixture(acts='meen')", "acts cannot be 'meen'; give one of 'mode', 'mean'"),
         ("gaussian-mixture(acts=1)", "acts cannot be 1; give one of 'mode', 'mean'"),
         ("gaussian-mixture(modes=three)", "modes cannot be 'three'; give a whole number"),
@@ -178,6 +188,14 @@ def test_parts_of_a_type() -> None:
     assert parts_of(BC.__annotations__["head"]) == HEADS
     assert parts_of(hints["body"]) == (MLP,)
     assert parts_of(hints["learning_rate"]) == parts_of(hints["batch_size"]) == ()
+
+
+def test_numbers_that_are_none_are_named() -> None:
+    require_finite(IQLearn(generator=SAC()))
+    with pytest.raises(ValueError, match="penalty of iqlearn is nan: give a finite number"):
+        require_finite(IQLearn(penalty=math.nan))
+    with pytest.raises(ValueError, match="discount of sac is inf|temperature of sac is inf"):
+        require_finite(IQLearn(generator=SAC(temperature=math.inf)))
 
 
 def test_a_changed_part_of_a_learner_is_short_text() -> None:

@@ -99,7 +99,7 @@ def test_the_state_is_at_the_step_of_the_yield() -> None:
 def test_a_loss_that_is_not_finite_names_step_and_member() -> None:
     run = counted(Counting(bad_loss_at=6), 10, (4,))
     assert next(run).step == 4
-    with pytest.raises(FloatingPointError, match=r"^loss of member 1 is nan at step 6\. Try a lower --learning-rate"):
+    with pytest.raises(FloatingPointError, match=r"^loss of member 1 is nan at step 6\. Try a lower learning rate"):
         next(run)
 
 

@@ -20,6 +20,7 @@ from demonstrably.nets.mlp import MLP
 from demonstrably.nets.stationary import Stationary
 from demonstrably.spec import Environment, Spec
 from demonstrably.training import session as session_module
+from demonstrably.training.feeds import kept_steps
 from demonstrably.training.online import Collection
 from demonstrably.training.run import Run
 from demonstrably.training.session import Plan, Session
@@ -219,6 +220,9 @@ def test_an_inverse_learner_lives_and_reads(tmp_path: Path) -> None:
     plan = replace(PLAN, steps=4, checkpoint_every=2, subsample=3)
     run = finish(opened(tmp_path / "a", plan, learner, demos=demos, spec=None)).run
     assert run.config["data"]["episodes"] == 3 and run.config["data"]["validation"] == []
+    read = np.flatnonzero(kept_steps(demos, 3, plan.seed))  # what is normalized by is what is read
+    rows = np.concatenate([episode.observations["observation"][:-1] for episode in demos])[read]
+    np.testing.assert_allclose(run.spec.observations["observation"].mean, rows.mean(0), rtol=1e-5)
     for progress in opened(tmp_path / "b", plan, learner, demos=demos, spec=None).train():
         if progress.step == 2:
             break

@@ -101,6 +101,15 @@ def test_relabelling_a_view_leaves_the_rest_alone(reward: Reward) -> None:
     assert relabelled(walks([0.0], rewarded=False), reward).rewarded
 
 
+def test_relabelling_counts_what_follows_an_end(reward: Reward, monkeypatch: pytest.MonkeyPatch) -> None:
+    demos = ends(walks([0.0, 1.0]), [True, True], over=True)
+    monkeypatch.setattr(Reward, "afterwards", lambda self: np.array([-1.0, -3.0]))
+    found, scores = relabelled(demos, reward, discount=0.9), reward.score(demos).mean(0)
+    scores[[9, 19]] += np.where(demos.terminated[[9, 19]], -2.0 * 0.9 / 0.1, 0.0)
+    assert demos.terminated.any()
+    np.testing.assert_allclose(np.concatenate([episode.rewards for episode in found]), scores, rtol=1e-5)
+
+
 def test_relabelling_names_the_episodes_that_cannot_be(reward: Reward) -> None:
     demos = ends(walks([0.0, 1.0, 0.5]), [False, True, False])
     with pytest.raises(ValueError, match=r"2 episodes of 3 \(demo_0, demo_2\).*--where final_observation"):
@@ -173,9 +182,10 @@ class Fixed(Feed):
 def test_own_steps_are_relabelled_by_the_mean_of_members(reward: Reward) -> None:
     plain = Fixed().batch(reward.state)
     own = Relabelled(Fixed(), reward, 0.9).batch(reward.state).own
-    steps = {"place": plain.own.observations["place"].flatten(0, 1)}, plain.own.actions.flatten(0, 1)
-    after = {"place": plain.own.next_observations["place"].flatten(0, 1)}
-    np.testing.assert_allclose(own.rewards.flatten(), reward(*steps, after).mean(0), atol=1e-6)
+    here, there = plain.own.observations["place"], plain.own.next_observations["place"]
+    for member, actions in enumerate(plain.own.actions):  # each as if it were alone, though the reward draws by chance
+        alone = reward({"place": here[member]}, actions, {"place": there[member]}).mean(0)
+        np.testing.assert_allclose(own.rewards[member], alone, atol=1e-6)
     assert torch.equal(own.actions, plain.own.actions) and (plain.own.rewards == 7).all()
 
 

@@ -55,6 +55,8 @@ def test_a_run_is_not_written_over(tmp_path: Path) -> None:
     run_with(tmp_path / "door")
     with pytest.raises(ValueError, match="door holds a run already: give --resume to go on with it, or another --out"):
         Run.create(tmp_path / "door", {})
+    with pytest.raises(ValueError, match="no checkpoint yet, so that nothing is lost if you remove the folder"):
+        Run.create(tmp_path / "door", {})
     (tmp_path / "file").write_text("x")
     with pytest.raises(ValueError, match="file is a file: give a folder for the run"):
         Run.create(tmp_path / "file", {})

@@ -29,7 +29,7 @@ COMMANDS = {
     "train": Command(
         "train",
         "learn policies from demonstrations into a run folder",
-        "the run is kept up to its last checkpoint; the same command with --resume goes on from there",
+        "a run is kept up to its last checkpoint; the same command with --resume goes on from there, or from the start",
     ),
     "evaluate": Command("evaluate", "roll a checkpoint out and give its score with an interval"),
     "select": Command(

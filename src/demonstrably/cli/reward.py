@@ -39,9 +39,11 @@ class Options:
     episodes: int | None = None
     """Only the first so many of them."""
     discount: float = 0.99
-    """Discount of the potential shaping that the distance of steps leaves out."""
+    """Discount of the potential shaping that the distance of steps leaves out, and with `out` of what follows an end
+    of the task."""
     out: Path | None = None
-    """Also write the episodes to this new file, their rewards replaced by the recovered ones (mean over members)."""
+    """Also write the episodes to this new file, their rewards replaced by the recovered ones (mean over members); a
+    step that ends the task also has what follows it, for ever and discounted."""
     json: bool = False
     """Print one JSON document."""
 
@@ -59,21 +61,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise ValueError(f"--out {options.out} exists already: give another name, or remove it first")
     from demonstrably.data.formats import save
     from demonstrably.evaluation.reward_report import reward_report
-    from demonstrably.training.rewards import with_rewards
+    from demonstrably.training.rewards import ever_after, with_rewards
 
     reward = recovered(options.run, options.checkpoint)
     demos = _demonstrations(options)
-    scores = reward.score(demos)
-    found = reward_report(scores, demos, afterwards=reward.afterwards(), discount=options.discount)
+    scores, afterwards = reward.score(demos), reward.afterwards()
+    found = reward_report(scores, demos, afterwards=afterwards, discount=options.discount)
+    end = ever_after(afterwards, options.discount)
     if options.out:
-        save(with_rewards(demos, scores.mean(0)), options.out)
+        save(with_rewards(demos, scores.mean(0), end), options.out)
     if options.json:
-        written = {"out": str(options.out) if options.out else None}
+        written = {"out": str(options.out), "end": end} if options.out else {"out": None}
         print(json.dumps(reward.record() | written | found.to_dict()))
         return 0
     _show(found, reward.members)
     if options.out:
-        print(f"\nrelabelled episodes in {options.out}")
+        what = f"; {end:.4g} added to a step that ends the task, for what follows it" if end else ""
+        print(f"\nrelabelled episodes in {options.out}{what}")
     return 0
 
 

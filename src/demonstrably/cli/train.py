@@ -23,7 +23,7 @@ from demonstrably.learners import LEARNERS
 from demonstrably.learners.contract import Learner
 from demonstrably.spec import Continuous, Environment, Spec
 from demonstrably.training.fields import text_name
-from demonstrably.training.online import Collection
+from demonstrably.training.online import Collection, OnlineFeed
 from demonstrably.training.rewards import Reward
 from demonstrably.training.run import Run
 from demonstrably.training.session import Plan, Session
@@ -153,10 +153,9 @@ def _check_flags(learner: Learner, given: Sequence[str], prog: str) -> None:
         field = word.removeprefix("--").replace("-", "_")
         holders = [part for part in learner.usual() if field in {f.name for f in dataclasses.fields(part)}]
         if field not in own and holders:
-            raise ValueError(
-                f"unknown flag {word} for `{prog}`: its generator has it, so give "
-                f'--generator "{text_name(type(holders[0]))}({field}=...)"'
-            )
+            ways = " or ".join(f'--generator "{text_name(type(part))}({field}=...)"' for part in holders)
+            fits = ", as fits the actions" if len(holders) > 1 else ""
+            raise ValueError(f"unknown flag {word} for `{prog}`: its generator has it, so give {ways}{fits}")
 
 
 def _presets(presets: Iterable[str]) -> str:
@@ -193,6 +192,7 @@ def _session(demos: Demonstrations | None, options: Options, learner: Learner) -
     reward = _reward(options)
     reads = learner.reads()
     gathers = isinstance(reads, Experience)
+    _refuse_idle(options, learner, gathers=gathers)
     if demos and isinstance(reads, Experience):
         demos = _checked(demos, options, read=reads.demonstrations > 0)
     spec = demos.spec(options.keys or None) if demos else _own_spec(options, learner, reward)
@@ -233,8 +233,23 @@ def _session(demos: Demonstrations | None, options: Options, learner: Learner) -
     for note in session.notes:
         _say(note)
     _say(f"{demos!r}" if demos else f"experience in {spec.environment.name if spec.environment else options.env}")
+    shown = session.feed.demonstrated if isinstance(session.feed, OnlineFeed) else session.feed
+    if shown and plan.subsample > 1:
+        _say(f"every {plan.subsample}. step of an episode: {shown.steps:,} steps to learn from")
     _say(f"{plan.members} member(s), {plan.steps} steps on {plan.device}, into {session.run.path}")
     return session
+
+
+def _refuse_idle(options: Options, learner: Learner, *, gathers: bool) -> None:
+    """ValueError for options that would change nothing, by one who thinks that they do."""
+    given = [f.name for f in dataclasses.fields(Collection) if vars(options.collection)[f.name] != f.default]
+    if given and not gathers:
+        way = "give --online, or leave it out" if hasattr(learner, "online") else "leave it out"
+        raise ValueError(f"--{given[0].replace('_', '-')}: this learner gathers no experience of its own; {way}")
+    of_file = {"--episodes": options.episodes, "--where": options.where, "--stratify": options.stratify}
+    of_file["--subsample"] = options.subsample > 1
+    if not options.data and (idle := [flag for flag, value in of_file.items() if value]):
+        raise ValueError(f"{idle[0]} is for a file of demonstrations: give one with --data, or leave it out")
 
 
 def _checked(demos: Demonstrations, options: Options, *, read: bool) -> Demonstrations:

@@ -260,31 +260,39 @@ class Demonstrations:
     def _default_keys(self) -> tuple[str, ...]:
         return overlap.distinct({key: self.observations[key] for key in sorted(self.observations)})
 
-    def statistics(self, key: str) -> Moments:
-        """Exact moments of an observation key over the rows of this view on which a policy acts."""
+    def statistics(self, key: str, read: np.ndarray | None = None) -> Moments:
+        """Exact moments of an observation key over the rows of this view on which a policy acts.
+
+        Where not all steps are `read` (a truth value each), over the rows of those that are.
+        """
         column = self.observations[self.keys([key])[0]]
+        rows = zip(self.observation_starts, self.lengths, strict=True)
+        blocks = (column[row : row + length] for row, length in rows)
+        if read is not None:
+            parts = np.split(read, np.cumsum(self.lengths)[:-1])
+            return moments(block[part] for block, part in zip(blocks, parts, strict=True))
         if key not in self._moments:
-            rows = zip(self.observation_starts, self.lengths, strict=True)
-            self._moments[key] = moments(column[row : row + length] for row, length in rows)
+            self._moments[key] = moments(blocks)
         return self._moments[key]
 
     @cached_property
     def _moments(self) -> dict[str, Moments]:
         return {}
 
-    def spec(self, keys: Sequence[str] | None = None) -> Spec:
+    def spec(self, keys: Sequence[str] | None = None, read: np.ndarray | None = None) -> Spec:
         """What a policy on these demonstrations observes and does.
 
-        Keys that are no images carry the exact mean and scale of this view; a constant dimension has scale 0.
+        Keys that are no images carry the exact mean and scale of this view, or of its steps that are `read` (a truth
+        value each); a constant dimension has scale 0.
         """
-        return Spec({key: self._field(key) for key in self.keys(keys)}, self.action, self.environment)
+        return Spec({key: self._field(key, read) for key in self.keys(keys)}, self.action, self.environment)
 
-    def _field(self, key: str) -> Field:
+    def _field(self, key: str, read: np.ndarray | None) -> Field:
         column = self.observations[key]
         field = Field(column.shape[1:], "uint8" if column.dtype == np.uint8 else "float32")
         if field.is_image:
             return field
-        found = self.statistics(key)
+        found = self.statistics(key, read)
         return replace(field, mean=tuple(found.mean.tolist()), scale=tuple(found.scale.tolist()))
 
     def fingerprint(self) -> str:

@@ -88,6 +88,8 @@ class AIRL(Learner):
     def __post_init__(self) -> None:
         if self.gradient_penalty < 0:
             raise ValueError(f"gradient_penalty {self.gradient_penalty}: must be 0 (none) or above")
+        if self.floor >= 0:
+            raise ValueError(f"floor {self.floor}: must be below 0, it is of log-densities, as in -20")
         if self.generator is not None and not self.generator.temperature:
             raise ValueError(
                 f"temperature {self.generator.temperature} of the generator: airl's reward is measured in it, so fix "

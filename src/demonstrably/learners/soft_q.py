@@ -53,7 +53,7 @@ class SoftQ(Learner):
     gradient_clip: float | None = None
     discount: float = 0.99
     temperature: float = 0.1
-    target_rate: float | None = 0.005  # None: no target network, and gradients of the following value too
+    target_rate: float | None = 0.005  # None: no target network, and in iq-learn gradients of the following value too
     average: float = 0.0  # decay of an average of weights that acts; 0 acts by the weights themselves
     normalize: bool = False
     body: MLP = MLP((64, 64))

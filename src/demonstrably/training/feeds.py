@@ -63,7 +63,9 @@ class OfflineFeed(Feed):
         subsample: int = 1,
         seed: int = 0,
     ):
-        """With `subsample` n only every n-th step of an episode is read, from a place that the seed draws."""
+        """With `subsample` n only every n-th step of an episode is read, from a place that the seed draws, and besides
+        one that ends the task: transitions then come as often as it does among all steps, and not n times as often.
+        """
         if demos.transitions == 0:
             raise ValueError("there are no steps to learn from: the selection of episodes is empty")
         self.reads = Transitions(max(1, reads.demonstrations)) if isinstance(reads, Experience) else reads
@@ -82,13 +84,20 @@ class OfflineFeed(Feed):
         self.starts = torch.as_tensor(np.flatnonzero(since == 0)).to(device)
         self.rewards = _column(demos.rewards, device)
         self.terminated = _column(demos.terminated, device)
-        kept = _kept(demos, since, subsample, seed)
+        kept = kept_steps(demos, subsample, seed)
         if isinstance(reads, Windows) and subsample > 1:
             raise ValueError(f"subsample {subsample}: windows of steps in a row cannot leave steps out")
         self.kept = torch.as_tensor(np.flatnonzero(kept)).to(device)
-        self.followed = torch.as_tensor(np.flatnonzero(kept & _followed(demos, step_rows, left))).to(device)
+        read = np.flatnonzero(kept & _followed(demos, step_rows, left))
+        self.followed = torch.as_tensor(np.repeat(read, np.where(demos.terminated[step_rows][read], 1, subsample)))
+        self.followed = self.followed.to(device)
         if isinstance(self.reads, Transitions) and not len(self.followed):
             raise ValueError("no step says what was observed after it: record `next_obs`, or `last_obs` an episode")
+
+    @property
+    def steps(self) -> int:
+        """How many steps batches are drawn from."""
+        return len((self.followed if isinstance(self.reads, Transitions) else self.kept).unique())
 
     def draw(self, state: State) -> Batch:
         """Uniform over all steps, with replacement."""
@@ -145,11 +154,14 @@ def _followed(demos: Demonstrations, rows: np.ndarray, left: np.ndarray) -> np.n
     return ~blind | demos.terminated[rows]
 
 
-def _kept(demos: Demonstrations, since: np.ndarray, subsample: int, seed: int) -> np.ndarray:
-    """By step: whether it is read, (steps,) bool. An episode shorter than its place keeps its first step."""
-    places = np.random.default_rng(seed).integers(subsample, size=len(demos))
-    places = np.minimum(places, demos.lengths - 1)
-    return since % subsample == np.repeat(places % subsample, demos.lengths)
+def kept_steps(demos: Demonstrations, subsample: int, seed: int) -> np.ndarray:
+    """By step of the view: whether it is read, (steps,) bool. Every episode has one at least, and those that end the
+    task all are.
+    """
+    since = np.concatenate([np.arange(length) for length in demos.lengths])
+    places = np.random.default_rng(seed).integers(np.minimum(subsample, demos.lengths))
+    ended = np.concatenate([demos.terminated[place] for place in demos.step_slices()])
+    return (since % subsample == np.repeat(places, demos.lengths)) | ended
 
 
 def _column(values: np.ndarray, device: str | torch.device) -> Tensor:

@@ -6,6 +6,7 @@ One notation serves the command line, the saved configuration and the tables of 
 import ast
 import dataclasses
 import difflib
+import math
 import re
 import types
 import typing
@@ -28,6 +29,16 @@ def from_fields(kind: type[T], values: Mapping[str, Any]) -> T:
     if unknown:
         raise ValueError(f"{kind.__name__} has no field {', '.join(unknown)}: was it saved by another version?")
     return kind(**{name: _from_json(value, hints[name], name) for name, value in values.items()})
+
+
+def require_finite(record: Any) -> None:
+    """ValueError names a number that is none among the fields of a dataclass and of the dataclasses in it."""
+    for field in dataclasses.fields(record):
+        value = vars(record)[field.name]
+        if dataclasses.is_dataclass(value):
+            require_finite(value)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{field.name} of {text_name(type(record))} is {value}: give a finite number")
 
 
 def to_text(part: Any) -> str:
@@ -59,7 +70,9 @@ def from_text(text: str, kinds: tuple[type, ...], what: str, usual: tuple[Any, .
     hints = typing.get_type_hints(by_name[name])
     if any(field not in hints for field in given):
         known = ", ".join(hints) or "nothing"
-        raise ValueError(f"{what} {text!r}: {name} takes {known}, as in {example(by_name[name])}")
+        near = [n for field in given if field not in hints for n in difflib.get_close_matches(field, hints, 1)]
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"{what} {text!r}: {name} takes {known}, as in {example(by_name[name])}{hint}")
     values = {field: _value(node, hints[field], field) for field, node in given.items()}
     for field, value in values.items():
         if not _fits(value, hints[field]):

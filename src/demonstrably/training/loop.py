@@ -56,8 +56,8 @@ def validation_loss(learner: Learner, feed: OfflineFeed, state: State, batch_siz
 
 
 ADVICE = (
-    "Try a lower --learning-rate or --gradient-clip 1.0, and look at the data with `demonstrably inspect`. "
-    "The checkpoints before it are whole."
+    "Try a lower learning rate, or gradient_clip=1.0 where the learner has it, and look at the data with "
+    "`demonstrably inspect`. Checkpoints before it are whole."
 )
 
 

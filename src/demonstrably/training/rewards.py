@@ -145,8 +145,9 @@ class Reward:
 
         A step that ends the task is also worth what comes afterwards, for ever and discounted.
         """
-        row = self._reshaped(batch, lambda tensor: tensor.flatten(0, 1).unsqueeze(0))
-        earned = self._each(row).mean(0).view(batch.terminated.shape)
+        members = range(len(batch.terminated))  # one by one: what a reward draws goes by places in the batch
+        rows = [self._reshaped(batch, lambda tensor, i=i: tensor[i : i + 1]) for i in members]
+        earned = torch.stack([self._each(row).mean(0) for row in rows])
         after = self.learner.afterwards(self.state).mean() * (discount / (1 - discount))
         return earned + batch.terminated * after
 
@@ -200,16 +201,25 @@ class Relabelled(Feed):
         return replace(batch, own=own)
 
 
-def relabelled(demos: Demonstrations, reward: Reward) -> Demonstrations:
+def relabelled(demos: Demonstrations, reward: Reward, discount: float = 0.99) -> Demonstrations:
     """The same view with the mean over the reward's members for its rewards; other views keep theirs.
 
-    ValueError names the episodes in which a step's reward cannot be told (see `Reward.score`).
+    A step that ends the task is also worth what comes afterwards, for ever and discounted. ValueError names the
+    episodes in which a step's reward cannot be told (see `Reward.score`).
     """
-    return with_rewards(demos, reward.score(demos).mean(0))
+    return with_rewards(demos, reward.score(demos).mean(0), ever_after(reward.afterwards(), discount))
 
 
-def with_rewards(demos: Demonstrations, rewards: Float[np.ndarray, "steps"]) -> Demonstrations:
-    """The same view with other rewards, one a step of it. ValueError names the episodes where one is not finite."""
+def ever_after(afterwards: Float[np.ndarray, "members"], discount: float) -> float:
+    """What is earned after the task's end, for ever and discounted, where each step there brings the members' mean."""
+    return float(afterwards.mean()) * discount / (1 - discount)
+
+
+def with_rewards(demos: Demonstrations, rewards: Float[np.ndarray, "steps"], end: float = 0.0) -> Demonstrations:
+    """The same view with other rewards, one a step of it, and `end` more for a step that ends the task.
+
+    ValueError names the episodes where one is not finite.
+    """
     ends = np.cumsum(demos.lengths)
     blind = [not part.all() for part in np.split(np.isfinite(rewards), ends[:-1])]
     if any(blind):
@@ -222,7 +232,7 @@ def with_rewards(demos: Demonstrations, rewards: Float[np.ndarray, "steps"]) -> 
         )
     column = np.array(demos.rewards, np.float32)
     places = np.concatenate([np.arange(place.start, place.stop) for place in demos.step_slices()])
-    column[places] = rewards
+    column[places] = rewards + end * demos.terminated[places]
     returns = np.add.reduceat(column[places].astype(np.float64), ends - demos.lengths)
     index = demos.table.column_names.index("return")
     table = demos.table.set_column(index, "return", pa.array(returns, pa.float64()))

@@ -48,7 +48,10 @@ class Run:
         """A new run folder. ValueError where a run is there already."""
         path = Path(path)
         if (path / CONFIG).exists():
-            raise ValueError(f"{path} holds a run already: give --resume to go on with it, or another --out")
+            advice = "give --resume to go on with it, or another --out"
+            if not cls(path).checkpoints:
+                advice += "; it has no checkpoint yet, so that nothing is lost if you remove the folder"
+            raise ValueError(f"{path} holds a run already: {advice}")
         if path.exists() and not path.is_dir():
             raise ValueError(f"{path} is a file: give a folder for the run")
         path.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,8 @@ from demonstrably.learners.contract import Learner, State
 from demonstrably.spec import Spec
 from demonstrably.training import checkpoints
 from demonstrably.training.events import Events
-from demonstrably.training.feeds import OfflineFeed
+from demonstrably.training.feeds import OfflineFeed, kept_steps
+from demonstrably.training.fields import require_finite
 from demonstrably.training.loop import Progress, train, validation_loss
 from demonstrably.training.online import Collection, OnlineFeed
 from demonstrably.training.rewards import Relabelled, Reward
@@ -92,6 +93,7 @@ class Session:
         """
         if resume and plan.checkpoint_every is None:
             plan = replace(plan, checkpoint_every=Run(folder).config["checkpoint_every"])
+        require_finite(learner)
         reads = learner.reads()
         if isinstance(reads, Experience):
             plan = replace(plan, validation=0.0)  # there is no loss of held-out episodes to tell anything by
@@ -218,7 +220,8 @@ class Evidence:
         training, held_out = demos, None
         if plan.validation:
             training, held_out = demos.split(plan.validation, plan.stratify, plan.seed)
-        return cls(training.spec(demos.keys(observations)), demos, training, held_out)
+        read = kept_steps(training, plan.subsample, plan.seed) if plan.subsample > 1 else None
+        return cls(training.spec(demos.keys(observations), read), demos, training, held_out)
 
     @property
     def keys(self) -> tuple[str, ...]:
