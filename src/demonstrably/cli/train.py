@@ -244,7 +244,7 @@ def _refuse_idle(options: Options, learner: Learner, *, gathers: bool) -> None:
     """ValueError for options that would change nothing, by one who thinks that they do."""
     given = [f.name for f in dataclasses.fields(Collection) if vars(options.collection)[f.name] != f.default]
     if given and not gathers:
-        way = "give --online, or leave it out" if hasattr(learner, "online") else "leave it out"
+        way = "give --online, or leave it out" if "online" in vars(learner) else "leave it out"
         raise ValueError(f"--{given[0].replace('_', '-')}: this learner gathers no experience of its own; {way}")
     of_file = {"--episodes": options.episodes, "--where": options.where, "--stratify": options.stratify}
     of_file["--subsample"] = options.subsample > 1
