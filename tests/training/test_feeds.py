@@ -74,6 +74,8 @@ def test_episodes_shorter_than_the_spacing_keep_any_one_step() -> None:
     demos = Demonstrations.from_arrays({"place": np.zeros((1200, 1))}, np.zeros((800, 1), np.float32), lengths=lengths)
     kept = kept_steps(demos, 20, 0).reshape(400, 2)
     assert (kept.sum(1) == 1).all() and 150 < kept[:, 0].sum() < 250
+    source = OfflineFeed(demos, ("place",), Transitions(4), "cpu", subsample=10**9)
+    assert source.steps == 400 and len(source.followed) <= 800
 
 
 @pytest.mark.parametrize("view", VIEWS)

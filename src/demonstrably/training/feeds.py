@@ -63,8 +63,8 @@ class OfflineFeed(Feed):
         subsample: int = 1,
         seed: int = 0,
     ):
-        """With `subsample` n only every n-th step of an episode is read, from a place that the seed draws, and besides
-        one that ends the task: transitions then come as often as it does among all steps, and not n times as often.
+        """With `subsample` n only every n-th step of an episode is read, from a place that the seed draws, and a step
+        that ends the task besides; transitions are drawn so that such ends are as frequent as among all steps.
         """
         if demos.transitions == 0:
             raise ValueError("there are no steps to learn from: the selection of episodes is empty")
@@ -89,8 +89,9 @@ class OfflineFeed(Feed):
             raise ValueError(f"subsample {subsample}: windows of steps in a row cannot leave steps out")
         self.kept = torch.as_tensor(np.flatnonzero(kept)).to(device)
         read = np.flatnonzero(kept & _followed(demos, step_rows, left))
-        self.followed = torch.as_tensor(np.repeat(read, np.where(demos.terminated[step_rows][read], 1, subsample)))
-        self.followed = self.followed.to(device)
+        stands_for = np.repeat(np.minimum(subsample, demos.lengths), demos.lengths)  # so many steps of its episode
+        times = np.where(demos.terminated[step_rows], 1, stands_for)
+        self.followed = torch.as_tensor(np.repeat(read, times[read])).to(device)
         if isinstance(self.reads, Transitions) and not len(self.followed):
             raise ValueError("no step says what was observed after it: record `next_obs`, or `last_obs` an episode")
 
