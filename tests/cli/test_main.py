@@ -242,7 +242,7 @@ def test_interrupted_training_says_how_to_go_on(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "demonstrably.cli.train", stand_in)
     assert main(["train", "bc"]) == 130
     line = capsys.readouterr().err
-    assert line.startswith("demonstrably: interrupted; the run is kept")
+    assert line.startswith("demonstrably: interrupted; a run is kept")
     assert line.count("\n") == 1 and "--resume" in line
 
 

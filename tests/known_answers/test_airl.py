@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import softplus
 
 from demonstrably.data.batches import ExperienceBatch, TransitionBatch
 from demonstrably.learners.airl import AIRL, policy_logit, shaped
@@ -93,6 +94,29 @@ def test_the_generator_gets_f_in_its_own_units(monkeypatch: pytest.MonkeyPatch) 
     absorbing = math.log((1 + UNSEEN) / (1 / 6 + UNSEEN))  # g of the absorbing state, by who ended how often
     advantage[0, 0] += absorbing * 9  # discount / (1 - discount) steps of it
     torch.testing.assert_close(given[0].rewards, (0.5 * advantage).detach())
+
+
+def test_the_discriminator_is_told_what_the_policy_does() -> None:
+    """Eq. 2 in the learner's own loss, for a policy that is far from uniform."""
+    generator = SoftQ(discount=DISCOUNT, temperature=0.1, body=MLP((4,)))
+    learner = AIRL(generator, 4, floor=-2.5, normalize=False, body=MLP((4,)))
+    state = learner.init(SPEC, members=1, seed=0, device="cpu")
+    shown, own = ring(np.array([[0, 2], [1, 1], [2, 0]])), ring(np.array([[3, 0], [0, 2], [1, 2]]))
+    critic = state.parts["generator"].networks["critic"]
+
+    def logits(batch: TransitionBatch) -> torch.Tensor:
+        values = critic.outputs(critic.body(critic.encoder(batch.observations)))  # (1, B, 2)
+        density = torch.log_softmax(values / 0.1, -1).gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
+        assert (density < -2.5).any() and (density > -0.7).any()  # some held up by the floor, some likely
+        potential = discriminator_of(state).potential
+        before, after = (potential(seen, batch.actions) for seen in (batch.observations, batch.next_observations))
+        return learner.reward(state, batch) + DISCOUNT * after - before - density.clamp(min=-2.5)
+
+    torch.manual_seed(0)
+    for weight in critic.parameters():
+        nn.init.normal_(weight)
+    expected = softplus(-logits(shown)).mean(1) + softplus(logits(own)).mean(1)
+    torch.testing.assert_close(learner.loss(state, ExperienceBatch(own, shown)), expected)
 
 
 @pytest.mark.parametrize("generator", [SAC(), SoftQ(temperature=0.0)])

@@ -18,6 +18,8 @@ from demonstrably.learners.gail import (
     UNSEEN,
     absorbing_logit,
     discriminator_loss,
+    discriminator_of,
+    slope_penalty,
     valued_ends,
 )
 from demonstrably.learners.soft_q import SoftQ
@@ -155,6 +157,25 @@ def steps(counts: list[list[int]], ends: int) -> TransitionBatch:
     rewards = torch.full((1, len(pairs)), math.nan)
     actions = torch.tensor([[a for _, a in pairs]])
     return TransitionBatch({"flat": seen}, actions, rewards, {"flat": seen}, terminated, {})
+
+
+@pytest.mark.parametrize("kind", [GAIL, AIRL])
+def test_an_update_brings_the_slopes_nearer_to_one(kind: type[GAIL] | type[AIRL]) -> None:
+    """Where the penalty outweighs the rest, at the very places between the pairs that it was taken at."""
+    learner = kind(replace(GENERATOR, temperature=0.1), 16, gradient_penalty=1e6, learning_rate=1e-5, body=MLP((16,)))
+    state = learner.init(SPEC, members=1, seed=0, device="cpu")
+    own, shown = steps([[2, 4], [4, 6]], 0), steps([[8, 2], [4, 2]], 0)
+    network = discriminator_of(state)
+
+    def penalty() -> float:
+        state.step.zero_()
+        seen = {"flat": torch.cat([shown.observations["flat"], own.observations["flat"]], 1)}
+        inputs = network.score.inputs(seen, torch.cat([shown.actions, own.actions], 1))
+        return slope_penalty(state, network.score, inputs).item()
+
+    before = penalty()
+    assert learner.step(state, ExperienceBatch(own, shown))["penalty"].item() == pytest.approx(before)
+    assert penalty() < before
 
 
 def test_logits_become_log_ratios_of_densities(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from demonstrably.data.batches import ExperienceBatch, TransitionBatch, all_steps
 from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.learners.iq_learn import (
     IQLearn,
+    _slope_penalty,
     absorbing_value,
     held_within,
     implied_reward,
@@ -18,10 +20,19 @@ from demonstrably.learners.iq_learn import (
     reward_penalty,
     value_of_steps,
 )
+from demonstrably.learners.sac import SAC
 from demonstrably.learners.soft_q import SoftQ, soft_value
-from demonstrably.nets.divergences import ChiSquare, Divergence, Hellinger, JensenShannon, KullbackLeibler
+from demonstrably.nets.divergences import (
+    ChiSquare,
+    Divergence,
+    Hellinger,
+    JensenShannon,
+    KullbackLeibler,
+    TotalVariation,
+)
 from demonstrably.nets.ends import Ends
 from demonstrably.nets.mlp import MLP
+from demonstrably.spec import Continuous, Field, Spec
 from demonstrably.training.feeds import OfflineFeed
 from demonstrably.training.loop import train, validation_loss
 
@@ -150,6 +161,65 @@ def test_a_step_without_what_followed_is_left_out() -> None:
     assert count == 10
     ((count, _),) = OfflineFeed(chain(True, last=False), ("flat",), learner.reads(), "cpu").once(1, 100)
     assert count == 15  # nothing followed: the task was over
+
+
+# --- the learner's own objective ---
+
+PLACE = Spec({"place": Field((2,))}, Continuous((-1.0,), (1.0,)))
+GENERATOR = SAC(body=MLP((4,)), critics=1, temperature=0.3, discount=0.9)
+
+
+def moves(seed: int, size: int, over: int = 0) -> TransitionBatch:
+    """Some steps, the first `over` of them the task's end."""
+    draws = torch.Generator().manual_seed(seed)
+    here, there, first = ({"place": torch.randn(1, size, 2, generator=draws)} for _ in range(3))
+    actions = 2 * torch.rand(1, size, 1, generator=draws) - 1
+    return TransitionBatch(here, actions, torch.zeros(1, size), there, torch.arange(size)[None] < over, first)
+
+
+@pytest.mark.parametrize("value", ["steps", "demonstrated", "initial"])
+def test_every_term_is_taken_over_its_own_steps(value: str) -> None:
+    """Three demonstrated steps and five own ones, one of either an end: phi over the three, Eq. 4 over all."""
+    learner = IQLearn(True, 4, GENERATOR, ChiSquare(0.5), value, penalty=0.25, allow_variable_horizon=True)
+    state = learner.init(PLACE, members=1, seed=0, device="cpu")
+    batch = ExperienceBatch(moves(1, 5, 1), moves(2, 3, 1))
+    steps, shown = all_steps(batch)
+    assert shown == 3
+    part = state.parts["generator"]
+    chosen, there = GENERATOR.judged(part, steps, steps.first if value == "initial" else steps.observations)
+    following = GENERATOR.following(part, steps).unsqueeze(1)
+    reward = chosen - 0.9 * following
+    earned = reward[..., :3] - reward[..., :3].square() / 2
+    spent = 0.1 * there if value == "initial" else there - 0.9 * following
+    spent = spent[..., :3] if value == "demonstrated" else spent
+    expected = spent.mean() - earned.mean() + reward.square().mean()  # 1 / (4 x 0.25)
+    assert learner.loss(state, batch).item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_ends_are_seen_by_who_made_them_and_bound_what_follows() -> None:
+    learner = IQLearn(True, 4, GENERATOR, TotalVariation(), penalty=0.5, bounded=0.5)
+    state = learner.init(PLACE, members=1, seed=0, device="cpu")
+    learner.step(state, ExperienceBatch(moves(1, 5, 1), moves(2, 3, 2)))
+    shown, own = 2 / 3, 1 / 5
+    assert learner.afterwards(state).item() == pytest.approx(0.5 * (shown - own) / (shown + own), abs=1e-5)
+    ended = moves(3, 4, 4)
+    chosen, _ = GENERATOR.judged(state.parts["generator"], ended, ended.observations)
+    worth = 0.9 * 10 * learner.afterwards(state)  # discount / (1 - discount) steps of it
+    torch.testing.assert_close(learner.reward(state, ended), (chosen.squeeze(1) - worth).detach())
+
+
+def test_an_update_brings_the_slopes_of_q_nearer_to_one() -> None:
+    learner = IQLearn(True, 8, GENERATOR, gradient_penalty=1e6)
+    state = learner.init(PLACE, members=1, seed=0, device="cpu")
+    batch, part = ExperienceBatch(moves(1, 8), moves(2, 8)), state.parts["generator"]
+
+    def penalty() -> float:
+        part.step.zero_()
+        return _slope_penalty(part, *all_steps(batch)).item()
+
+    before = penalty()
+    learner.step(state, batch)
+    assert penalty() < before
 
 
 def test_actions_that_the_generator_does_not_have_are_refused() -> None:

@@ -19,6 +19,7 @@ from demonstrably.spec import Continuous, Discrete, Field, Spec
 SPEC = Spec({"place": Field((2,))}, Continuous((-1.0, 0.0), (3.0, 4.0)))
 LINE = Spec({"place": Field((1,))}, Continuous((-2.0,), (2.0,)))
 TINY = SAC(body=MLP((4,)), learning_rate=1e-2, temperature=0.3, discount=0.9, batch_size=8)
+TINY_LEARNED = replace(TINY, temperature=None)
 
 
 def steps(spec: Spec, seed: int, members: int = 1, size: int = 6, terminated: bool = False) -> TransitionBatch:
@@ -50,6 +51,29 @@ def test_equations_by_hand() -> None:
     # -log temperature x mean(log density + target) = 1.5 x mean(-0.5, -2)
     found = temperature_loss(torch.tensor([[-1.5]]), density, -1.0)
     assert found.tolist() == pytest.approx([1.5 * -1.25])
+
+
+def test_the_entropy_that_is_wanted_is_minus_the_dimensions() -> None:
+    """Drawn actions of a standard normal policy, squashed, have more entropy than -2 and less than 2."""
+    state = begun(TINY_LEARNED)
+    for weight in state.networks["actor"].parameters():
+        torch.nn.init.zeros_(weight)
+    found = [TINY_LEARNED.update(state, steps(SPEC, seed)) for seed in range(2)]
+    assert -2 < found[0]["entropy"].item() < 2
+    assert found[1]["temperature"] < found[0]["temperature"]
+
+
+def test_targets_go_a_part_of_the_way_to_the_critics() -> None:
+    learner = replace(TINY, target_rate=0.25)
+    state = begun(learner)
+    before = {name: value.clone() for name, value in state.networks["target"].state_dict().items()}
+    learner.update(state, steps(SPEC, 0))
+    now = state.networks["critic"].state_dict()
+    moved = [name for name in before if not torch.equal(before[name], now[name])]
+    assert moved
+    for name in moved:
+        expected = before[name] + 0.25 * (now[name] - before[name])
+        torch.testing.assert_close(state.networks["target"].state_dict()[name], expected)
 
 
 @pytest.mark.parametrize(("density", "rises"), [(5.0, True), (-5.0, False)])
