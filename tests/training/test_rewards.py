@@ -103,7 +103,7 @@ def test_relabelling_a_view_leaves_the_rest_alone(reward: Reward) -> None:
 
 def test_relabelling_counts_what_follows_an_end(reward: Reward, monkeypatch: pytest.MonkeyPatch) -> None:
     demos = ends(walks([0.0, 1.0]), [True, True], over=True)
-    monkeypatch.setattr(Reward, "afterwards", lambda self: np.array([-1.0, -3.0]))
+    monkeypatch.setattr(type(reward.learner), "afterwards", lambda self, state: torch.tensor([-1.0, -3.0]))
     found, scores = relabelled(demos, reward, discount=0.9), reward.score(demos).mean(0)
     scores[[9, 19]] += np.where(demos.terminated[[9, 19]], -2.0 * 0.9 / 0.1, 0.0)
     assert demos.terminated.any()

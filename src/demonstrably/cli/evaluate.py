@@ -80,9 +80,7 @@ def _check(options: Options) -> None:
 
 def _choices(options: Options, run: Run) -> list[tuple[int, int | None]]:
     """The checkpoints to play, each with the one member to play or None for all."""
-    steps = run.checkpoints
-    if not steps:
-        raise ValueError(f"{run.path} has no checkpoint yet: train it, with --resume if it was interrupted")
+    steps = run.trained()
     if options.all:
         return [(step, None) for step in steps]
     if options.checkpoint is not None:

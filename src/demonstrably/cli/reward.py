@@ -61,13 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise ValueError(f"--out {options.out} exists already: give another name, or remove it first")
     from demonstrably.data.formats import save
     from demonstrably.evaluation.reward_report import reward_report
-    from demonstrably.training.rewards import ever_after, with_rewards
+    from demonstrably.training.rewards import with_rewards
 
     reward = recovered(options.run, options.checkpoint)
     demos = _demonstrations(options)
-    scores, afterwards = reward.score(demos), reward.afterwards()
-    found = reward_report(scores, demos, afterwards=afterwards, discount=options.discount)
-    end = ever_after(afterwards, options.discount)
+    scores, end = reward.score(demos), reward.ever_after(options.discount).item()
+    found = reward_report(scores, demos, afterwards=reward.afterwards(), discount=options.discount)
     if options.out:
         save(with_rewards(demos, scores.mean(0), end), options.out)
     if options.json:

@@ -54,7 +54,7 @@ class Options:
     episodes: int | None = None
     """Only the first so many of them."""
     subsample: int = 1
-    """Of each episode only every so many-th step, from a place drawn by the seed."""
+    """Of each episode only every so many-th step, from a place drawn by the seed, and one that ends the task."""
     validation: float = 0.1
     """Share of the episodes held out for the validation loss."""
     stratify: str | None = None

@@ -88,9 +88,7 @@ def select_run(
 
 def arms_of(run: Run, checkpoints: Sequence[int] | None, members: Sequence[int] | None) -> list[Arm]:
     """The run's (checkpoint, member) pairs, in the order of training; ValueError names what is not there."""
-    steps, all_members = run.checkpoints, range(run.members)
-    if not steps:
-        raise ValueError(f"{run.path} has no checkpoint yet: train it, with --resume if it was interrupted")
+    steps, all_members = run.trained(), range(run.members)
     for given, known, name in ((checkpoints, steps, "checkpoint"), (members, all_members, "member")):
         unknown = [value for value in given or () if value not in known]
         if unknown:

@@ -10,7 +10,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -61,8 +61,7 @@ def from_text(text: str, kinds: tuple[type, ...], what: str, usual: tuple[Any, .
     match = re.fullmatch(r"\s*([\w-]+)\s*(?:\((.*)\))?\s*", text)
     name = match.group(1).lower() if match else text
     if not match or name not in by_name:
-        near = difflib.get_close_matches(name, by_name, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = _nearest([name], by_name)
         raise ValueError(f"{what} {text!r}: give one of {', '.join(by_name)}, e.g. {example(kinds[0])}{hint}")
     given = _arguments(match.group(2) or "")
     if given is None:
@@ -70,8 +69,7 @@ def from_text(text: str, kinds: tuple[type, ...], what: str, usual: tuple[Any, .
     hints = typing.get_type_hints(by_name[name])
     if any(field not in hints for field in given):
         known = ", ".join(hints) or "nothing"
-        near = [n for field in given if field not in hints for n in difflib.get_close_matches(field, hints, 1)]
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = _nearest([field for field in given if field not in hints], hints)
         raise ValueError(f"{what} {text!r}: {name} takes {known}, as in {example(by_name[name])}{hint}")
     values = {field: _value(node, hints[field], field) for field, node in given.items()}
     for field, value in values.items():
@@ -83,6 +81,12 @@ def from_text(text: str, kinds: tuple[type, ...], what: str, usual: tuple[Any, .
     values = {field: float(value) if whole[field] else value for field, value in values.items()}
     base = next((part for part in usual if type(part) is by_name[name]), None)
     return dataclasses.replace(base, **values) if base else by_name[name](**values)
+
+
+def _nearest(words: Iterable[str], known: Iterable[str]) -> str:
+    """What the first of the words that is like a known one may mean, as the end of a message; "" where none is."""
+    near = [name for word in words for name in difflib.get_close_matches(word, list(known), 1)]
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def text_name(kind: type) -> str:

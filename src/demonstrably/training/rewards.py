@@ -118,6 +118,10 @@ class Reward:
         """What each step after the end of the task is worth to each member, (members,)."""
         return self.learner.afterwards(self.state).detach().cpu().numpy()
 
+    def ever_after(self, discount: float) -> Float[Tensor, ""]:
+        """What all steps after the end of the task are worth, for ever and discounted: the mean over members."""
+        return self.learner.afterwards(self.state).mean() * (discount / (1 - discount))
+
     def require(self, demos: Demonstrations) -> None:
         """ValueError names every way in which demonstrations differ from what the reward reads."""
         rows = demos.boundaries[-1] + len(demos.boundaries) - 1
@@ -148,8 +152,7 @@ class Reward:
         members = range(len(batch.terminated))  # one by one: what a reward draws goes by places in the batch
         rows = [self._reshaped(batch, lambda tensor, i=i: tensor[i : i + 1]) for i in members]
         earned = torch.stack([self._each(row).mean(0) for row in rows])
-        after = self.learner.afterwards(self.state).mean() * (discount / (1 - discount))
-        return earned + batch.terminated * after
+        return earned + batch.terminated * self.ever_after(discount)
 
     @torch.no_grad()
     def _each(self, row: TransitionBatch) -> Float[Tensor, "R N"]:
@@ -207,12 +210,7 @@ def relabelled(demos: Demonstrations, reward: Reward, discount: float = 0.99) ->
     A step that ends the task is also worth what comes afterwards, for ever and discounted. ValueError names the
     episodes in which a step's reward cannot be told (see `Reward.score`).
     """
-    return with_rewards(demos, reward.score(demos).mean(0), ever_after(reward.afterwards(), discount))
-
-
-def ever_after(afterwards: Float[np.ndarray, "members"], discount: float) -> float:
-    """What is earned after the task's end, for ever and discounted, where each step there brings the members' mean."""
-    return float(afterwards.mean()) * discount / (1 - discount)
+    return with_rewards(demos, reward.score(demos).mean(0), reward.ever_after(discount).item())
 
 
 def with_rewards(demos: Demonstrations, rewards: Float[np.ndarray, "steps"], end: float = 0.0) -> Demonstrations:

@@ -89,11 +89,15 @@ class Run:
         """Folder of a checkpoint, there or not."""
         return self.path / CHECKPOINTS / f"{step:06d}"
 
+    def trained(self) -> list[int]:
+        """Steps of the whole checkpoints. ValueError where there is none yet."""
+        if steps := self.checkpoints:
+            return steps
+        raise ValueError(f"{self.path} has no checkpoint yet: train it, with --resume if it was interrupted")
+
     def chosen(self, checkpoint: int | None = None) -> int:
         """A checkpoint's step, by default the last one's. ValueError names the checkpoints there are."""
-        steps = self.checkpoints
-        if not steps:
-            raise ValueError(f"{self.path} has no checkpoint yet: train it, with --resume if it was interrupted")
+        steps = self.trained()
         if checkpoint is not None and checkpoint not in steps:
             raise ValueError(f"{self.path} has no checkpoint {checkpoint}: it has {', '.join(map(str, steps))}")
         return steps[-1] if checkpoint is None else checkpoint
