@@ -167,7 +167,16 @@ def test_trial_on_a_learned_reward(swing: Path, tmp_path: Path, capsys: pytest.C
     assert "checkpoint 4, as asked" in capsys.readouterr().err
     without = [word for word in words if word not in ("--rewards-from", str(swing))]
     assert main([*without, "--steps", "4", "--resume"]) == 2
-    assert "was begun with" in capsys.readouterr().err
+    told = f"was begun on the reward of {swing} (checkpoint 4, sha256:"
+    assert told in (found := capsys.readouterr().err) and "and this is on the environment's rewards" in found
+
+
+def test_the_reward_of_another_task(swing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--rewards-from", str(swing), "--out", str(tmp_path / "pole")]
+    assert main(["train", "soft-q", "--env", "CartPole-v1", *words]) == 2
+    found = capsys.readouterr().err
+    assert "the reward does not fit CartPole-v1: observation 'state': the reward has (3,)" in found
+    assert "give --rewards-from a run of this task" in found and not (tmp_path / "pole").exists()
 
 
 def test_a_learner_that_reads_no_rewards(

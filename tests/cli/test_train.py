@@ -227,7 +227,7 @@ def test_an_environment_in_place_of_the_files(
     capsys.readouterr()
     for file, rest, message in (
         (reach, [], "--rollouts needs an environment, and the file names none: give --env ID"),
-        (reach, ["--env", "CartPole-v1"], "the policy does not fit CartPole-v1"),
+        (reach, ["--env", "CartPole-v1"], "the data does not fit CartPole-v1"),
         (pole, ["--env", "CartPol-v1"], "no environment 'CartPol-v1' is registered; did you mean CartPole-v1"),
     ):
         assert train(file, out.with_name("other"), "--rollouts", "1", *rest) == 2

@@ -2,21 +2,23 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gymnasium
+import h5py
 import numpy as np
 import pytest
 
 import demonstrably
 from demonstrably.cli.main import main
 from demonstrably.data.demonstrations import Demonstrations
-from demonstrably.spec import Continuous, Environment
+from demonstrably.spec import Continuous, Discrete, Environment
 from demonstrably.training.run import Run
 
 NET = "mlp(hidden=(8,))"
-SHORT = ["--steps", "6", "--warm-up", "20", "--checkpoint-every", "3", "--log-every", "3"]
+SHORT = ["--steps", "6", "--checkpoint-every", "3", "--log-every", "3"]
 SMALL = ["--body", NET, "--batch-size", "8"]
 
 
@@ -61,7 +63,8 @@ def out(tmp_path: Path) -> Path:
 
 
 def train(learner: str, out: Path, *rest: str) -> int:
-    return main(["train", learner, "--out", str(out), *SHORT, *rest])
+    early = ["--warm-up", "20"] if learner in ("sac", "soft-q") or "--online" in rest else []
+    return main(["train", learner, "--out", str(out), *SHORT, *early, *rest])
 
 
 def mistake(capsys: pytest.CaptureFixture[str]) -> str:
@@ -156,8 +159,14 @@ def test_actions_may_be_as_large_as_the_environment_takes(
         (["bc"], "give a file of them with --data FILE"),
         (["iq-learn", "--online", "--env", "CartPole-v1"], "give a file of them with --data FILE"),
         (["sac", "--env", "Pendulum-v1", "--keys", "observatoin"], "no observation key 'observatoin'; did you mean"),
-        (["sac", "--env", "Pendulum-v1", "--warm-up", "1"], "warm_up 1 and replay 1000000 are too few steps"),
+        (["sac", "--env", "Pendulum-v1", "--warm-up", "1"], "warm_up 1: give at least 2, two steps of each env"),
         (["sac", "--env", "Pendulum-v1", "--updates-per-step", "0"], "updates_per_step 0.0"),
+        (["sac", "--env", "Pendulum-v1", "--environments", "0"], "environments 0: give at least 1"),
+        (["sac", "--env", "Pendulum-v1", "--replay", "900"], "replay 900: give at least warm_up, 1000"),
+        (["sac", "--env", "Pendulum-v1", "--replay", "50", "--warm-up", "9"], "replay 50: give at least a batch, 256"),
+        (["sac", "--env", "Pendulum-v1", "--on-invalid", "drop"], "--on-invalid is for a file of demonstrations"),
+        (["sac", "--env", "Pendulum-v1", "--target-rate", "0"], r"target_rate 0.0: must be in \(0, 1\]"),
+        (["soft-q", "--env", "CartPole-v1", "--temperature=-1"], "temperature -1.0: give 0 or above"),
         (["sac", "--env", "Pendulum-v1", "--warmup", "9"], "unknown flag --warmup for .*; did you mean --warm-up"),
         (["sac", "--env", "Pendulum-v1", "--stop-early", "validation-loss"], "stop early by return"),
         (["sac", "--env", "Pendulum-v1", "--subsample", "4"], "--subsample is for a file of demonstrations: give one"),
@@ -175,7 +184,8 @@ def test_mistakes_without_a_file(words: list[str], message: str, out: Path, caps
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--env", "Pendulum-v1"], "does not fit Pendulum-v1"),
+        (["--env", "Pendulum-v1"], "the data does not fit Pendulum-v1: observation"),
+        (["--preset", "ls-iq", "--value", "initial"], "value 'initial': not with bounded 1.0"),
         (["--generator", "soft-q(temprature=0.2)"], "temprature"),
         (["--generator", "softq"], "did you mean"),
         (["--temperature", "0.2"], '"sac(temperature=...)" or --generator "soft-q(temperature=...)", as fits the'),
@@ -209,12 +219,33 @@ def test_a_file_that_names_no_environment(tmp_path: Path, out: Path, capsys: pyt
     assert "the file names no environment: give --env ID" in mistake(capsys)
 
 
+def test_choices_without_experience(pole: str, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train("csil", out, "--data", pole, "--allow-variable-horizon") == 2  # with too few updates besides
+    assert "csil needs continuous actions" in mistake(capsys)
+
+
 # --- what would be learned wrong ---
 
 
-def test_deaths_that_were_not_marked(tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("words", [["--online"], []])
+def test_one_choice_more_than_there_is(
+    words: list[str], tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demos = played(3)
+    many = np.asarray(demos.actions).copy()
+    many[5] = 2
+    data = str(demonstrably.save(replace(demos, actions=many, action=Discrete(3)), tmp_path / "three.hdf5"))
+    assert train("iq-learn", out, "--data", data, *words) == 2
+    assert "the data has 3 choices, and CartPole-v1 takes 2: name the environment" in mistake(capsys)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("online", [["--online"], []])
+def test_deaths_that_were_not_marked(
+    online: list[str], tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = str(demonstrably.save(played(3, terminated=None), tmp_path / "unmarked.hdf5"))
-    words = ["--data", data, "--online", "--batch-size", "8", "--generator", f"soft-q(body={NET})"]
+    words = ["--data", data, "--batch-size", "8", "--generator", f"soft-q(body={NET})", *online]
     assert train("iq-learn", out, *words) == 2
     found = mistake(capsys)
     assert "3 of 3 demonstrated episodes stop before the time limit of CartPole-v1, 500 steps" in found
@@ -228,9 +259,41 @@ def test_episodes_as_long_as_may_be_pass_and_so_does_one_that_was_cut(tmp_path: 
     assert train("iq-learn", out, "--data", data, *words) == 0
 
 
-def test_actions_in_other_units(tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("words", [["iq-learn", "--online"], ["iq-learn"], ["value-dice"]])
+def test_actions_in_other_units(
+    words: list[str], tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = pendulum(tmp_path, lengths=[200, 200], scale=8.0)
-    assert train("iq-learn", out, "--data", data, "--online") == 2
+    assert train(words[0], out, "--data", data, *words[1:]) == 2
     found = mistake(capsys)
     assert "of the demonstrated actions are outside the bounds of Pendulum-v1: they reach from -" in found
     assert "it takes -2 to 2; scale them to its units" in found and found.startswith("7")
+
+
+def test_without_the_environment_the_file_is_taken_as_it_is(
+    tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = pendulum(tmp_path, lengths=[200, 20], scale=8.0, environment=Environment("Elsewhere-v3"))
+    assert train("iq-learn", out, "--data", data, "--batch-size", "8", "--generator", f"sac(body={NET})") == 0
+    told = "are not held against its environment: no environment 'Elsewhere-v3' is registered"
+    assert told in capsys.readouterr().err
+
+
+def test_an_episode_that_cannot_be_used_is_left_out_where_that_is_wanted(
+    tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = pendulum(tmp_path, lengths=[200, 200])
+    with h5py.File(data, "r+") as file:
+        file["data/demo_0/actions"][3] = np.nan
+    words = ["--data", data, "--batch-size", "8", "--body", NET]
+    assert train("bc", out, *words) == 2
+    assert "on_invalid='drop'" in mistake(capsys)
+    assert train("bc", out, *words, "--on-invalid", "drop") == 0
+    assert "demo_0: actions is nan at step 3, dimension 0\n" in capsys.readouterr().err
+    assert Run(out).config["data"]["episodes"] == 1
+
+
+def test_a_mixture_of_own_steps_needs_some(tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = pendulum(tmp_path, lengths=[200, 200])
+    assert train("value-dice", out, "--data", data, "--mixture", "0.3") == 2
+    assert "mixture 0.3: a share of own steps, which are there with `online` alone" in mistake(capsys)

@@ -144,7 +144,7 @@ def test_all_differences_are_told_at_once():
     message = refused(check, spec, given(spaces.Dict({"flat": box(39)}), arm(dim=28)))
     assert message == (
         "the policy does not fit toy/X-v0: no observation 'gone' (the environment gives flat); observation 'flat': the "
-        "policy reads (45,) float32, the environment gives (39,) float64; action: the policy has 24 real numbers in "
+        "policy has (45,) float32, the environment gives (39,) float64; action: the policy has 24 real numbers in "
         "[-1, 1], the environment takes real numbers of shape (28,) in [-1, 1]; play it in the environment of its "
         "data, or train on data of this one"
     )
@@ -162,7 +162,7 @@ def test_all_differences_are_told_at_once():
         (Spec({"a": Field((2,))}, Discrete(4)), given(box(2), arm()), "4 choices"),
         (Spec({"a": Field((2,))}, Discrete(4)), given(box(2), spaces.Discrete(3)), "takes 3 choices"),
         (Spec({"a": Field((2,))}, Discrete(4)), given(box(2, 2), spaces.MultiDiscrete([4, 3]), 2), "for 2 seats"),
-        (Spec({"a": Field((2,))}, TWO), given(box(2), arm(), 2), "the policy reads (2, 2)"),
+        (Spec({"a": Field((2,))}, TWO), given(box(2), arm(), 2), "the policy has (2, 2)"),
     ],
 )
 def test_misfits(spec, offered, words):

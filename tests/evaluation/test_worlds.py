@@ -94,8 +94,8 @@ def test_every_difference_is_listed() -> None:
     with pytest.raises(ValueError, match="does not fit CartPole-v1") as caught:
         ArenaWorlds(POLE, spec, 1)
     text = str(caught.value)
-    assert r"'observation': the policy reads (5,) float32, the environment gives (4,) float32" in text
-    assert "the policy has 3 choices, the environment takes 2 choices" in text
+    assert r"'observation': the data has (5,) float32, the environment gives (4,) float32" in text
+    assert "the data has 3 choices, the environment takes 2 choices" in text
 
 
 def test_several_seats_are_refused() -> None:

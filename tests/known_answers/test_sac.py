@@ -126,6 +126,30 @@ def test_log_density_is_of_actions_scaled_to_one() -> None:
         torch.testing.assert_close(TINY.log_density(state, batch), expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("mean", [0.5, -3.0, 4.95, 9.0, -40.0])
+@pytest.mark.parametrize("log_std", [-2.0, 0.7])
+def test_density_of_actions_that_may_be_at_a_bound_is_right_wherever_the_mean_is(mean: float, log_std: float) -> None:
+    outputs, head = torch.tensor([mean, log_std]), TanhGaussian()
+    raw = torch.linspace(-4.9517, 4.9517, 200_001, dtype=torch.float64)
+    action = torch.tanh(raw).float()
+    inside = head.log_density(outputs.expand(len(raw), 2), action[:, None]).double()
+    share = np.trapezoid((inside.exp() * (1 - torch.tanh(raw) ** 2)).numpy(), raw.numpy())
+    at_bounds = head.log_density(outputs.expand(2, 2), torch.tensor([[1.0], [-1.0]])).exp() * 1e-4
+    past = (torch.tensor([mean, -mean]) - math.atanh(1 - 1e-4)) / math.exp(log_std)
+    beyond = torch.distributions.Normal(0.0, 1.0).cdf(past)
+    torch.testing.assert_close(at_bounds, beyond, rtol=1e-3, atol=1e-6)
+    assert share + at_bounds.sum().item() == pytest.approx(1.0, abs=2e-3)
+
+
+def test_a_policy_far_beyond_the_bounds_still_finds_its_own_draws_likely() -> None:
+    outputs = torch.tensor([20.0, -1.0, -2.0, 0.0]).expand(500, 4)  # two dimensions: means 20, -1
+    action, _ = TanhGaussian().draw(outputs, torch.randn(500, 2, generator=torch.Generator().manual_seed(0)))
+    assert (action[:, 0] == 1).all()
+    found = TanhGaussian().log_density(outputs, action)
+    second = -TanhGaussian().loss(outputs[:, [1, 3]], action[:, 1:])
+    torch.testing.assert_close(found, second + math.log(1e4), rtol=1e-4, atol=1e-3)
+
+
 # --- what inverse learners are given ---
 
 

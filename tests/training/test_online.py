@@ -444,12 +444,12 @@ def test_an_endless_world_reports_nothing() -> None:
         ({"environments": 0}, "environments 0"),
         ({"warm_up": 0}, "warm_up 0"),
         ({"replay": 0}, "replay 0"),
-        ({"updates_per_step": 0.0}, "updates_per_step 0.0 above 0"),
+        ({"updates_per_step": 0.0}, "updates_per_step 0.0: must be above 0"),
         ({"updates_per_step": -1.0}, "updates_per_step -1.0"),
         ({"updates_per_step": float("nan")}, "updates_per_step nan"),
         ({"updates_per_step": float("inf")}, "updates_per_step inf"),
-        ({"environments": 8, "warm_up": 15}, "too few steps for 8 environments: give at least 16 and 8"),
-        ({"environments": 8, "replay": 7}, "too few steps for 8 environments"),
+        ({"environments": 8, "warm_up": 15}, "warm_up 15: give at least 16, two steps of each"),
+        ({"environments": 8, "replay": 999}, "replay 999: give at least warm_up, 1000"),
     ],
 )
 def test_collections_that_cannot_be_are_refused(wrong: dict, message: str) -> None:

@@ -255,7 +255,7 @@ def test_a_resumed_run_keeps_its_reward(tmp_path: Path, run: Path, reward: Rewar
     by_trial(tmp_path / "own", reward)
     assert by_trial(tmp_path / "own", reward, resume=True).state.step == 6
     for other in (None, Reward.of(run, 2)):
-        with pytest.raises(ValueError, match="begun with rewards_from sha256"):
+        with pytest.raises(ValueError, match="was begun on the reward of .*, and this is on"):
             by_trial(tmp_path / "own", other, resume=True)
 
 

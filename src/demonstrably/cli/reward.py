@@ -5,14 +5,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from demonstrably.cli import parse
 
 if TYPE_CHECKING:  # imported where they are used: `--help` does not need scipy, pyarrow and torch
-    from demonstrably.data.demonstrations import Demonstrations
     from demonstrably.evaluation.reward_report import RewardReport
     from demonstrably.training.rewards import Reward
 
@@ -38,6 +37,8 @@ class Options:
     """Which episodes: a mask's name, or a condition such as "quality == 'expert' and length > 100"."""
     episodes: int | None = None
     """Only the first so many of them."""
+    on_invalid: Literal["error", "drop"] = "error"
+    """What an episode that cannot be used does: stop the reading, or be left out."""
     discount: float = 0.99
     """Discount of the potential shaping that the distance of steps leaves out, and with `out` of what follows an end
     of the task."""
@@ -59,12 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(Options, arguments, prog="demonstrably reward")
     if options.out and options.out.exists():
         raise ValueError(f"--out {options.out} exists already: give another name, or remove it first")
+    from demonstrably.cli.reading import demonstrations
     from demonstrably.data.formats import save
     from demonstrably.evaluation.reward_report import reward_report
     from demonstrably.training.rewards import with_rewards
 
     reward = recovered(options.run, options.checkpoint)
-    demos = _demonstrations(options)
+    demos = demonstrations(
+        options.data, where=options.where, episodes=options.episodes, on_invalid=options.on_invalid
+    )
     scores, end = reward.score(demos), reward.ever_after(options.discount).item()
     found = reward_report(scores, demos, afterwards=reward.afterwards(), discount=options.discount)
     if options.out:
@@ -95,14 +99,6 @@ def recovered(folder: Path, checkpoint: int | None, device: str = "cpu") -> "Rew
         f"reward of {folder}, checkpoint {checkpoint}, {how}; {reward.members} member(s)", file=sys.stderr, flush=True
     )
     return reward
-
-
-def _demonstrations(options: Options) -> "Demonstrations":
-    from demonstrably.data.formats import load
-
-    demos = load(options.data)
-    demos = demos.select(options.where) if options.where else demos
-    return demos if options.episodes is None else demos.select(range(min(options.episodes, len(demos))))
 
 
 def _show(found: "RewardReport", members: int) -> None:

@@ -15,10 +15,10 @@ import tyro
 from demonstrably.cli import parse, suggest
 from demonstrably.cli.parts import registry
 from demonstrably.cli.progress import Bar
-from demonstrably.data.batches import Experience
+from demonstrably.cli.reading import demonstrations
+from demonstrably.data.batches import Experience, Transitions
 from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.data.findings import inspect
-from demonstrably.data.formats import load
 from demonstrably.learners import LEARNERS
 from demonstrably.learners.contract import Learner
 from demonstrably.spec import Continuous, Environment, Spec
@@ -53,6 +53,8 @@ class Options:
     """Which episodes: a mask's name, or a condition such as "quality == 'expert' and length > 100"."""
     episodes: int | None = None
     """Only the first so many of them."""
+    on_invalid: Literal["error", "drop"] = "error"
+    """What an episode that cannot be used does: stop the reading, or be left out."""
     subsample: int = 1
     """Of each episode only every so many-th step, from a place drawn by the seed, and one that ends the task."""
     validation: float = 0.1
@@ -178,10 +180,9 @@ def _preset(name: str, given: Sequence[str]) -> Learner | None:
 
 def _demonstrations(options: Options) -> Demonstrations:
     assert options.data, "asked for only where there is a file"
-    demos = load(options.data)
-    demos = demos.select(options.where) if options.where else demos
-    if options.episodes is not None:
-        demos = demos.select(range(min(options.episodes, len(demos))))
+    demos = demonstrations(
+        options.data, where=options.where, episodes=options.episodes, on_invalid=options.on_invalid
+    )
     if options.env:
         demos = dataclasses.replace(demos, environment=Environment(options.env))
     return demos
@@ -193,8 +194,8 @@ def _session(demos: Demonstrations | None, options: Options, learner: Learner) -
     reads = learner.reads()
     gathers = isinstance(reads, Experience)
     _refuse_idle(options, learner, gathers=gathers)
-    if demos and isinstance(reads, Experience):
-        demos = _checked(demos, options, read=reads.demonstrations > 0)
+    if demos and isinstance(reads, Experience | Transitions):
+        demos = _checked(demos, options, reads)
     spec = demos.spec(options.keys or None) if demos else _own_spec(options, learner, reward)
     plan = Plan(
         steps=options.steps,
@@ -247,16 +248,28 @@ def _refuse_idle(options: Options, learner: Learner, *, gathers: bool) -> None:
         way = "give --online, or leave it out" if "online" in vars(learner) else "leave it out"
         raise ValueError(f"--{given[0].replace('_', '-')}: this learner gathers no experience of its own; {way}")
     of_file = {"--episodes": options.episodes, "--where": options.where, "--stratify": options.stratify}
+    of_file["--on-invalid"] = options.on_invalid == "drop"
     of_file["--subsample"] = options.subsample > 1
     if not options.data and (idle := [flag for flag, value in of_file.items() if value]):
         raise ValueError(f"{idle[0]} is for a file of demonstrations: give one with --data, or leave it out")
 
 
-def _checked(demos: Demonstrations, options: Options, *, read: bool) -> Demonstrations:
+def _checked(demos: Demonstrations, options: Options, reads: Experience | Transitions) -> Demonstrations:
     """The demonstrations as the environment would have them; says where its bounds of actions are others."""
+    if demos.environment is None or demos.environment.seats > 1:
+        return demos
+    from demonstrably.evaluation.environments import offered_by
     from demonstrably.evaluation.evidence_checks import check_evidence
 
-    found = check_evidence(demos, trust_ends=options.trust_ends, read=read)
+    try:
+        offered = offered_by(demos.environment)
+    except ValueError as error:
+        if isinstance(reads, Experience):
+            raise
+        _say(f"ends and actions of the file are not held against its environment: {error}")
+        return demos
+    read = isinstance(reads, Transitions) or reads.demonstrations > 0
+    found = check_evidence(demos, offered, trust_ends=options.trust_ends, read=read)
     if found.action != demos.action and isinstance(found.action, Continuous):
         low, high = min(found.action.low), max(found.action.high)
         _say(f"actions: within the environment's bounds, {low:g} to {high:g}, which are others than the file's")
@@ -274,9 +287,11 @@ def _own_spec(options: Options, learner: Learner, reward: Reward | None) -> Spec
     place = Environment(options.env) if options.env else reward.spec.environment if reward else None
     if place is None:
         raise ValueError("without --data it needs to know where it gathers experience: give --env ID")
-    from demonstrably.evaluation.environments import spec_of
+    from demonstrably.evaluation.environments import check, offered_by, spec_of
 
     found = replace(reward.spec, environment=place) if reward else spec_of(place)
+    if reward:
+        check(found, offered_by(place), ("the reward", "give --rewards-from a run of this task"))
     for key in options.keys:
         if key not in found.observations:
             raise ValueError(f"{place.name} has no observation key {key!r}; {suggest(key, found.observations)}")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from demonstrably.evaluation.environments import check, interface, make
+from demonstrably.evaluation.environments import DATA, check, offered_by
 from demonstrably.evaluation.intervals import score_of
 from demonstrably.evaluation.rollout import rollout
 from demonstrably.spec import Spec
@@ -17,9 +17,7 @@ def check_environment(spec: Spec) -> None:
     """ValueError where rollouts would fail: better now than at the first checkpoint."""
     if spec.environment is None:
         raise ValueError("--rollouts needs an environment, and the file names none: give --env ID")
-    env = make(spec.environment)
-    check(spec, interface(spec.environment, env))
-    env.close()
+    check(spec, offered_by(spec.environment), DATA)
 
 
 def play(session: Session, episodes: int, success: str, workers: int | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import difflib
 import importlib
 import io
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -89,6 +90,13 @@ def make(
             raise ModuleNotFoundError(_install("mujoco")) from error  # in a version that fits, by our extra
 
 
+def offered_by(environment: Environment) -> Interface:
+    """What the environment gives and takes. ValueError where it cannot be made."""
+    env = make(environment)
+    with closing(env):
+        return interface(environment, env)
+
+
 def interface(environment: Environment, env: gymnasium.Env[Any, Any]) -> Interface:
     """What the made environment gives and takes."""
     limit = env.spec.max_episode_steps if env.spec else None
@@ -106,9 +114,8 @@ def spec_of(environment: Environment) -> Spec:
     Raises:
         ValueError: the environment cannot be made, or has observations or actions that no policy here can have.
     """
-    env = make(environment)
-    seen, acted = env.observation_space, env.action_space
-    env.close()
+    offered = offered_by(environment)
+    seen, acted = offered.observations, offered.actions
     boxes = dict(seen.items()) if isinstance(seen, spaces.Dict) else {"observation": seen}
     fields = {
         key: Field(box.shape, "uint8" if box.dtype == np.uint8 else "float32")
@@ -166,8 +173,12 @@ class Adapter:
         return array
 
 
-def check(spec: Spec, offered: Interface) -> Adapter:
-    """How to translate between the policy and the environment.
+POLICY = ("the policy", "play it in the environment of its data, or train on data of this one")
+DATA = ("the data", "name the environment that it was recorded in, or give data of this one")
+
+
+def check(spec: Spec, offered: Interface, whose: tuple[str, str] = POLICY) -> Adapter:
+    """How to translate between the policy and the environment. `whose` spec it is, and what helps if it does not fit.
 
     A single unnamed observation goes to the policy's only key, whatever its name. Named observations go by name. A
     policy whose only key is "flat" gets the named vectors joined in the order of `gymnasium.spaces.flatten`, which
@@ -176,17 +187,14 @@ def check(spec: Spec, offered: Interface) -> Adapter:
     Raises:
         ValueError: the two do not fit; it lists every difference.
     """
-    sources, differences = _sources(spec, offered)
+    (who, remedy), (sources, differences) = whose, _sources(spec, offered)
     for key, parts in sources.items():
-        differences += _observation_difference(key, spec.observations[key], parts, offered)
+        differences += _observation_difference(who, key, spec.observations[key], parts, offered)
     wanted, given = _action_words(spec.action), _space_words(offered.actions, offered.seats)
     if not _action_fits(spec.action, offered.actions, offered.seats):
-        differences.append(f"action: the policy has {wanted}, the environment takes {given}")
+        differences.append(f"action: {who} has {wanted}, the environment takes {given}")
     if differences:
-        raise ValueError(
-            f"the policy does not fit {offered.name}: {'; '.join(differences)}; "
-            "play it in the environment of its data, or train on data of this one"
-        )
+        raise ValueError(f"{who} does not fit {offered.name}: {'; '.join(differences)}; {remedy}")
     seat = (offered.seats,) if offered.seats > 1 else ()
     box = offered.actions if isinstance(offered.actions, spaces.Box) else None
     return Adapter(
@@ -246,7 +254,7 @@ def _sources(spec: Spec, offered: Interface) -> tuple[dict[str, tuple[str, ...]]
     if isinstance(space, spaces.Box):
         if len(keys) == 1:
             return {keys[0]: ()}, []
-        return {}, [f"the policy reads {', '.join(keys)}, the environment gives one unnamed array"]
+        return {}, [f"of {', '.join(keys)} the environment gives one unnamed array"]
     if not isinstance(space, spaces.Dict):
         return {}, [f"the environment observes {type(space).__name__}; Box and Dict of Box can be read"]
     named = {name: part for name, part in space.items() if isinstance(part, spaces.Box)}
@@ -267,7 +275,7 @@ def _given(parts: tuple[str, ...], space: spaces.Space) -> tuple[tuple[int, ...]
     return ((*lead, sum(widths)) if len(boxes) > 1 else boxes[0].shape), boxes[0].dtype
 
 
-def _observation_difference(key: str, field: Field, parts: tuple[str, ...], offered: Interface) -> list[str]:
+def _observation_difference(who: str, key: str, field: Field, parts: tuple[str, ...], offered: Interface) -> list[str]:
     wanted = (offered.seats, *field.shape) if offered.seats > 1 else field.shape
     shape, dtype = _given(parts, offered.observations)
     if shape == wanted and (field.dtype != "uint8" or dtype == np.uint8):
@@ -275,7 +283,7 @@ def _observation_difference(key: str, field: Field, parts: tuple[str, ...], offe
     channels_first = len(wanted) == 3 and shape == (wanted[2], wanted[0], wanted[1])
     hint = " (channels first; images are height, width, channels here)" if channels_first else ""
     given = f"the environment gives {shape} {dtype}{hint}"
-    return [f"observation {key!r}: the policy reads {wanted} {field.dtype}, {given}"]
+    return [f"observation {key!r}: {who} has {wanted} {field.dtype}, {given}"]
 
 
 def _action_fits(action: Continuous | Discrete, space: spaces.Space, seats: int) -> bool:

@@ -1,4 +1,4 @@
-"""Checks of demonstrations against the environment that a learner is about to gather its own experience in."""
+"""Checks of demonstrations against their environment, for learners that value what follows a step."""
 
 from dataclasses import replace
 
@@ -7,29 +7,25 @@ from gymnasium import spaces
 
 from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.data.wording import percent
-from demonstrably.evaluation.environments import Interface, interface, make
-from demonstrably.spec import Continuous
+from demonstrably.evaluation.environments import Interface
+from demonstrably.spec import Continuous, Discrete
 
 OUTSIDE = 1e-3  # of the range: beyond rounding, and beyond what clipping at the bounds changes
 MOST_OUTSIDE = 0.01  # share of the steps; more is no stray value but another unit
 
 
-def check_evidence(demos: Demonstrations, *, trust_ends: bool = False, read: bool = True) -> Demonstrations:
+def check_evidence(
+    demos: Demonstrations, offered: Interface, *, trust_ends: bool = False, read: bool = True
+) -> Demonstrations:
     """The demonstrations, with the environment's bounds of actions in place of those that a file may only be taken for.
 
     What is beyond its bounds the environment clips, and a learner would take for done; what is short of them it would
     never try. With `trust_ends` episodes may stop short of the environment's time limit without having ended by the
-    task. Nothing else is checked where the steps themselves are not `read`. Demonstrations that name no environment,
-    or one of several seats, pass as they are.
+    task. Nothing else is checked where the steps themselves are not `read`.
 
     Raises:
         ValueError: an inverse learner would learn something wrong of them, and no step of it would fail.
     """
-    if demos.environment is None or demos.environment.seats > 1:
-        return demos
-    env = make(demos.environment)
-    offered = interface(demos.environment, env)
-    env.close()
     if read:
         _check_units(demos, offered)
     if read and not trust_ends:
@@ -52,7 +48,14 @@ def _within(demos: Demonstrations, offered: Interface) -> Demonstrations:
 
 
 def _check_units(demos: Demonstrations, offered: Interface) -> None:
-    """ValueError where many actions are outside the environment's bounds: they are in other units."""
+    """ValueError where there are more choices than the environment has, or many actions outside its bounds."""
+    if isinstance(offered.actions, spaces.Discrete) and isinstance(demos.action, Discrete):
+        if demos.action.count > offered.actions.n:
+            raise ValueError(
+                f"the data has {demos.action.count} choices, and {offered.name} takes {offered.actions.n}: name the "
+                "environment that it was recorded in, or mend the recording"
+            )
+        return
     box, actions = offered.actions, np.concatenate([demos.actions[part] for part in demos.step_slices()])
     if not isinstance(box, spaces.Box) or box.shape != actions.shape[1:]:
         return  # another kind of action: making the environments says so

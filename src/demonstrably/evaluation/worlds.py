@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import numpy as np
 
 from demonstrably.evaluation.arena import Arena, default_workers
-from demonstrably.evaluation.environments import check
+from demonstrably.evaluation.environments import DATA, check
 from demonstrably.spec import Environment, Spec
 from demonstrably.training.worlds import Stepped, Worlds
 
@@ -23,7 +23,7 @@ class ArenaWorlds(Worlds):
         self._arena = Arena(environment, workers=min(count, lanes))
         self._begun: list[int] = []  # lanes of the round under way
         with self._answered():
-            self._arena.fit(check(spec, self._arena.open()))
+            self._arena.fit(check(spec, self._arena.open(), DATA))
 
     def reset(self, lanes: Sequence[int], seeds: Sequence[int]) -> dict[str, np.ndarray]:
         """Begins the seeds' episodes in these lanes."""

@@ -119,7 +119,8 @@ class IQLearn(Learner):
         if self.gradient_penalty < 0 or (self.gradient_penalty and not self.online):
             raise ValueError(f"gradient_penalty {self.gradient_penalty}: 0 or above, and 0 without `online`")
         if self.bounded is not None and not (self.online and self.value == "steps"):
-            raise ValueError(f"bounded {self.bounded}: for `online` with value 'steps', where Eq. 5 holds; else none")
+            set_so = f"value {self.value!r}" if self.online else "without `online`"
+            raise ValueError(f"{set_so}: not with bounded {self.bounded}, which needs `online`, value 'steps'")
         for name in ("penalty", "bounded"):
             if (given := vars(self)[name]) is not None and given <= 0:
                 raise ValueError(f"{name} {given}: must be above 0, or none")

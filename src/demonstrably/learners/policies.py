@@ -46,7 +46,7 @@ def drawn(
 
 
 def log_density_of(actor: Actor, batch: TransitionBatch) -> Float[Tensor, "M B"]:
-    """log pi(a | s) of the batch's actions by an actor whose loss is a likelihood."""
+    """log pi(a | s) of the batch's actions as the actor's loss, a likelihood, has them."""
     return -actor.loss(actor.body(actor.encoder(batch.observations)), batch.actions)
 
 

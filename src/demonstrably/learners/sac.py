@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from demonstrably.data.batches import Experience, ExperienceBatch, Observations, TransitionBatch
 from demonstrably.learners.adam import Adam, PerMember
 from demonstrably.learners.contract import Learner, Metrics, State
-from demonstrably.learners.policies import ActorPolicy, actor_of, drawn, exploring, log_density_of
+from demonstrably.learners.policies import ActorPolicy, actor_of, drawn, exploring
 from demonstrably.nets.actor import Actor
 from demonstrably.nets.average import check_decay, follow
 from demonstrably.nets.critics import Critics, held
@@ -91,11 +91,12 @@ class SAC(Learner):
     vision: SmallCNN = SmallCNN(crop=1.0)
 
     def __post_init__(self) -> None:
-        if not 0 < self.discount < 1 or not 0 < self.target_rate <= 1 or self.critics < 1:
-            raise ValueError(
-                f"discount {self.discount} must be in (0, 1), target_rate {self.target_rate} in (0, 1], and critics "
-                f"{self.critics} at least 1"
-            )
+        if not 0 < self.discount < 1:
+            raise ValueError(f"discount {self.discount}: must be in (0, 1)")
+        if not 0 < self.target_rate <= 1:
+            raise ValueError(f"target_rate {self.target_rate}: must be in (0, 1]")
+        if self.critics < 1:
+            raise ValueError(f"critics {self.critics}: give at least 1")
         check_decay(self.average)
         if self.temperature is not None and self.temperature < 0:
             raise ValueError(f"temperature {self.temperature}: give 0 or above, or none to have it learned")
@@ -209,7 +210,10 @@ class SAC(Learner):
 
     def log_density(self, state: State, batch: TransitionBatch) -> Float[Tensor, "M B"]:
         """log pi(a | s) of the batch's actions."""
-        return log_density_of(actor_of(state), batch)
+        actor = actor_of(state)
+        assert isinstance(actor.head, TanhGaussian)
+        outputs = actor.outputs(actor.body(actor.encoder(batch.observations)))
+        return actor.head.log_density(outputs, _scaled(actor, batch.actions))
 
     def _critic_loss(self, state: State, batch: TransitionBatch) -> tuple[Float[Tensor, "M"], Float[Tensor, "M C B"]]:
         """Eq. 2, and the values of the batch's actions."""

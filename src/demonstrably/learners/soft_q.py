@@ -61,8 +61,10 @@ class SoftQ(Learner):
 
     def __post_init__(self) -> None:
         check_decay(self.average)
-        if not 0 < self.discount < 1 or self.temperature < 0:
-            raise ValueError(f"discount {self.discount} must be in (0, 1), temperature {self.temperature} at least 0")
+        if not 0 < self.discount < 1:
+            raise ValueError(f"discount {self.discount}: must be in (0, 1)")
+        if self.temperature < 0:
+            raise ValueError(f"temperature {self.temperature}: give 0 or above")
         if self.target_rate is not None and not 0 < self.target_rate <= 1:
             raise ValueError(f"target_rate {self.target_rate} must be in (0, 1], or none for no target network")
 

@@ -91,12 +91,14 @@ class ValueDICE(Learner):
     vision: SmallCNN = SmallCNN(crop=1.0)
 
     def __post_init__(self) -> None:
-        if not 0 < self.discount < 1 or not 0 < self.mixture < 1:
-            raise ValueError(f"discount {self.discount} and mixture {self.mixture} must be in (0, 1)")
-        if self.gradient_penalty < 0 or self.orthogonal < 0:
-            raise ValueError(
-                f"gradient_penalty {self.gradient_penalty} and orthogonal {self.orthogonal}: give 0 or above"
-            )
+        for name in ("discount", "mixture"):
+            if not 0 < (share := vars(self)[name]) < 1:
+                raise ValueError(f"{name} {share}: must be in (0, 1)")
+        for name in ("gradient_penalty", "orthogonal"):
+            if (weight := vars(self)[name]) < 0:
+                raise ValueError(f"{name} {weight}: give 0 or above")
+        if self.mixture != ValueDICE.mixture and not self.online:
+            raise ValueError(f"mixture {self.mixture}: a share of own steps, which are there with `online` alone")
         if self.initial not in ("steps", "first"):
             raise ValueError(f"initial {self.initial!r} must be 'steps' or 'first'")
 

@@ -90,6 +90,20 @@ class TanhGaussian:
         log_density = -0.5 * ((raw - mean) * torch.exp(-log_std)).square() - log_std - 0.5 * math.log(2 * math.pi)
         return -(log_density - torch.log1p(-inside.square())).sum(-1)
 
+    def log_density(
+        self, outputs: Float[Tensor, "*lead two_A"], actions: Float[Tensor, "*lead A"]
+    ) -> Float[Tensor, "*lead"]:
+        """Log-density of actions that may be draws; at a bound, of the whole last 1e-4 before it.
+
+        Draws whose distance from a bound is rounded away are many where the mean is far beyond. `loss` takes them all
+        for 0.9999 of the bound, and so for ever less likely as the mean moves on; here their density stays 1e4.
+        """
+        mean, log_std = outputs.chunk(2, dim=-1)
+        beyond = (mean * actions.sign() - math.atanh(EDGE)) * torch.exp(-log_std.clamp(-5.0, 2.0))
+        at_bound = torch.special.log_ndtr(beyond) - math.log(1 - EDGE)
+        inside = -self.loss(outputs.unflatten(-1, (2, -1)).transpose(-1, -2), actions.unsqueeze(-1))
+        return torch.where(actions.abs() < EDGE, inside, at_bound).sum(-1)
+
     def draw(
         self, outputs: Float[Tensor, "*lead two_A"], noise: Float[Tensor, "*lead A"]
     ) -> tuple[Float[Tensor, "*lead A"], Float[Tensor, "*lead"]]:

@@ -42,16 +42,15 @@ class Collection:
     """Newest steps kept a member."""
 
     def __post_init__(self) -> None:
-        if min(self.environments, self.warm_up, self.replay) < 1 or not 0 < self.updates_per_step < math.inf:
-            raise ValueError(
-                f"environments {self.environments}, warm_up {self.warm_up}, replay {self.replay} must be at least 1, "
-                f"and updates_per_step {self.updates_per_step} above 0 and finite"
-            )
-        if self.warm_up < 2 * self.environments or self.replay < self.environments:
-            raise ValueError(
-                f"warm_up {self.warm_up} and replay {self.replay} are too few steps for {self.environments} "
-                f"environments: give at least {2 * self.environments} and {self.environments}"
-            )
+        if self.environments < 1:
+            raise ValueError(f"environments {self.environments}: give at least 1")
+        if not 0 < self.updates_per_step < math.inf:
+            raise ValueError(f"updates_per_step {self.updates_per_step}: must be above 0 and finite")
+        if self.warm_up < 2 * self.environments:
+            least = 2 * self.environments
+            raise ValueError(f"warm_up {self.warm_up}: give at least {least}, two steps of each environment")
+        if self.replay < self.warm_up:
+            raise ValueError(f"replay {self.replay}: give at least warm_up, {self.warm_up}, or less of that")
 
     def rounds(self, updates: int) -> int:
         """Rounds that have begun when that many updates have been asked for."""

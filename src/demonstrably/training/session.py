@@ -97,16 +97,12 @@ class Session:
         reads = learner.reads()
         if isinstance(reads, Experience):
             plan = replace(plan, validation=0.0)  # there is no loss of held-out episodes to tell anything by
-            if plan.steps <= reads.ahead:
-                raise ValueError(
-                    f"the first {reads.ahead} updates go ahead of its own experience, and there are but {plan.steps}: "
-                    "give more steps, or fewer of those (of csil: `cloning` and `judging`)"
-                )
         evidence = Evidence.of(demos, plan, observations, spec, reads)
         spec = evidence.spec
         if reward:
             _require_use(reward, learner, spec)
         state = learner.init(spec, members=plan.members, seed=plan.seed, device=plan.device)
+        _require_room(reads, plan)
         config = checkpoints.describe(learner, spec, plan.members, plan.seed)
         config |= {"steps": plan.steps, "checkpoint_every": plan.spacing, "device": plan.device, "plan": asdict(plan)}
         config |= {"data": evidence.record(), "versions": versions()}
@@ -259,6 +255,19 @@ class Evidence:
         }
 
 
+def _require_room(reads: Reads, plan: Plan) -> None:
+    """ValueError where a learner's own experience would come after the last update, or would not fill a batch."""
+    if not isinstance(reads, Experience):
+        return
+    if plan.steps <= reads.ahead:
+        raise ValueError(
+            f"the first {reads.ahead} updates go ahead of its own experience, and there are but {plan.steps}: "
+            "give more steps, or fewer of those (of csil: `cloning` and `judging`)"
+        )
+    if plan.collection.replay < reads.batch_size:
+        raise ValueError(f"replay {plan.collection.replay}: give at least a batch, {reads.batch_size} steps")
+
+
 def _require_use(reward: Reward, learner: Learner, spec: Spec) -> None:
     """ValueError where a learner would not read the rewards that it is given, or they do not fit."""
     reads = learner.reads()
@@ -292,6 +301,9 @@ def _resumed(folder: str | Path, config: dict[str, Any], state: State) -> Run:
 def _require_same(run: Run, config: dict[str, Any]) -> None:
     """ValueError where the run in the folder was another one; more steps are welcome."""
     was, now = _identity(run.config), _identity(config)
+    if was["rewards_from"] != now["rewards_from"]:
+        begun, other = (_rewarded_by(given) for given in (run.config, config))
+        raise ValueError(f"{run.path} was begun on {begun}, and this is on {other}: resume it with the same options")
     for name, value in now.items():
         if was.get(name) != value:
             begun = f"{run.path} was begun with {name} {was.get(name)}"
@@ -301,6 +313,14 @@ def _require_same(run: Run, config: dict[str, Any]) -> None:
         raise ValueError(f"{run.path} was begun on other episodes ({data['path']}): resume it on the same")
     if run.config["spec"] != config["spec"]:
         raise ValueError(f"{run.path} was begun with another environment: resume it with the same options")
+
+
+def _rewarded_by(config: dict[str, Any]) -> str:
+    """Whose rewards a run is on, in words."""
+    learned = config.get("rewards_from")
+    if not learned:
+        return "the environment's rewards"
+    return f"the reward of {learned['run']} (checkpoint {learned['checkpoint']}, {learned['fingerprint'][:15]})"
 
 
 def _identity(config: dict[str, Any]) -> dict[str, Any]:
