@@ -96,6 +96,15 @@ def test_the_generator_gets_f_in_its_own_units(monkeypatch: pytest.MonkeyPatch) 
     torch.testing.assert_close(given[0].rewards, (0.5 * advantage).detach())
 
 
+@pytest.mark.parametrize("absorbing", [True, False])
+def test_what_comes_after_an_end_is_as_who_ends_more(absorbing: bool) -> None:
+    learner = AIRL(SoftQ(temperature=0.5, body=MLP((4,))), 6, absorbing=absorbing, body=MLP((4,)))
+    state = learner.init(SPEC, members=1, seed=0, device="cpu")
+    each = np.ones((STATES, 2), int)
+    learner.step(state, ExperienceBatch(ring(each, ends=1), ring(each, ends=6)))
+    assert learner.afterwards(state).item() == pytest.approx(math.log((1 + UNSEEN) / (1 / 6 + UNSEEN)) * absorbing)
+
+
 def test_the_discriminator_is_told_what_the_policy_does() -> None:
     """Eq. 2 in the learner's own loss, for a policy that is far from uniform."""
     generator = SoftQ(discount=DISCOUNT, temperature=0.1, body=MLP((4,)))

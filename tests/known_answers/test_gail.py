@@ -16,6 +16,7 @@ from demonstrably.learners.gail import (
     FORMS,
     GAIL,
     UNSEEN,
+    Form,
     absorbing_logit,
     discriminator_loss,
     discriminator_of,
@@ -205,6 +206,33 @@ def test_the_generator_gets_the_reward_and_the_worth_of_ends(absorbing: bool, mo
     plain = learner.reward(state, batch)[0] + torch.tensor([after, 0.0, 0.0, 0.0])
     torch.testing.assert_close(given[0].rewards[0], plain)
     assert (plain < 0).all()
+
+
+@pytest.mark.parametrize("absorbing", [True, False])
+@pytest.mark.parametrize("form", FORMS)
+def test_what_comes_after_an_end_has_the_form_of_the_rest(form: Form, absorbing: bool) -> None:
+    learner = GAIL(GENERATOR, 4, form=form, absorbing=absorbing, body=MLP((4,)))
+    state = learner.init(SPEC, members=1, seed=0, device="cpu")
+    learner.step(state, ExperienceBatch(steps([[1, 1], [1, 1]], 1), steps([[1, 1], [1, 1]], 3)))
+    odds = (3 / 4 + UNSEEN) / (1 / 4 + UNSEEN)  # D / (1 - D) of the absorbing state
+    expected = {"logit": math.log(odds), "positive": math.log(1 + odds), "negative": math.log(odds / (1 + odds))}
+    assert learner.afterwards(state).item() == pytest.approx(expected[form] * absorbing, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", [GAIL, AIRL])
+def test_the_generator_is_paid_by_the_discriminator_as_it_now_is(
+    kind: type[GAIL] | type[AIRL], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rewards and the worth of ends both count what this very batch taught."""
+    given: list[TransitionBatch] = []
+    monkeypatch.setattr(SoftQ, "update", lambda _self, _state, batch: given.append(batch) or {})
+    learner = kind(replace(GENERATOR, temperature=0.5), 4, learning_rate=0.1, body=MLP((4,)))
+    state = learner.init(SPEC, members=1, seed=0, device="cpu")
+    batch = ExperienceBatch(steps([[4, 0], [0, 0]], 1), steps([[0, 0], [0, 4]], 3))
+    learner.step(state, batch)
+    (paid,) = given
+    again = learner._rewarded(state, batch.own, *([learner.generator] if kind is AIRL else [0.99]))
+    torch.testing.assert_close(paid.rewards, again.rewards)
 
 
 @pytest.mark.parametrize("learner", [GAIL(GENERATOR, 4), AIRL(GENERATOR, 4)])

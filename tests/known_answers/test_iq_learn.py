@@ -61,11 +61,16 @@ def test_after_the_end_the_value_is_the_absorbing_states() -> None:
 
 
 def test_the_shares_of_ends_are_followed() -> None:
+    """The mean of all batches so far, of two demonstrated steps and of six own ones; then over the last thousand."""
     ends, step = Ends(1), torch.zeros((), dtype=torch.int64)
-    over = torch.tensor([[True, False, False, False, True, True, False, False]])
-    for i in range(50):
-        ends.see(over, 4, step + i)
-    assert ends.shares[0].tolist() == pytest.approx([0.25, 0.5], abs=1e-3)
+    many = torch.tensor([[True, False, True, True, True, False, False, False]])
+    few = torch.tensor([[False, False, True, False, False, False, False, False]])
+    for i in range(60):
+        ends.see(many if i < 20 else few, 2, step + i)
+    assert ends.shares[0].tolist() == pytest.approx([0.5 / 3, (0.5 + 2 / 6) / 3], abs=1e-4)
+    before = ends.shares.clone()
+    ends.see(many, 2, step + 10**6)
+    torch.testing.assert_close(ends.shares, before + 0.001 * (torch.tensor([[0.5, 0.5]]) - before))
 
 
 def chi_square(t: np.ndarray) -> np.ndarray:
@@ -98,6 +103,13 @@ def test_divergences_are_conjugates(divergence: Divergence, generator: Callable[
     conjugate = np.array([np.max(-reward * ratios - generator(ratios)) for reward in rewards])
     found = divergence.concave(torch.tensor(rewards))
     np.testing.assert_allclose(found.numpy(), -conjugate, atol=1e-4)
+
+
+def test_total_variation_is_a_conjugate_too() -> None:
+    """f(t) = |t - 1| / 2, whose conjugate is finite for rewards up to a half only."""
+    rewards, ratios = np.array([-0.5, -0.1, 0.0, 0.3, 0.5]), np.linspace(0, 60, 60_001)
+    conjugate = np.array([np.max(-reward * ratios - np.abs(ratios - 1) / 2) for reward in rewards])
+    np.testing.assert_allclose(TotalVariation().concave(torch.tensor(rewards)).numpy(), -conjugate, atol=1e-6)
 
 
 @pytest.mark.parametrize("divergence", [Hellinger(), KullbackLeibler(), JensenShannon()])
@@ -206,6 +218,17 @@ def test_ends_are_seen_by_who_made_them_and_bound_what_follows() -> None:
     chosen, _ = GENERATOR.judged(state.parts["generator"], ended, ended.observations)
     worth = 0.9 * 10 * learner.afterwards(state)  # discount / (1 - discount) steps of it
     torch.testing.assert_close(learner.reward(state, ended), (chosen.squeeze(1) - worth).detach())
+
+
+def test_the_reward_is_what_q_loses_in_a_step() -> None:
+    learner, steps = IQLearn(True, 4, GENERATOR), moves(3, 6, 1)
+    state = learner.init(PLACE, members=1, seed=0, device="cpu")
+    part = state.parts["generator"]
+    chosen, _ = GENERATOR.judged(part, steps, steps.observations)
+    following = GENERATOR.following(part, steps)
+    assert (following[:, 1:].abs() > 0.01).all() and following[0, 0] == 0
+    torch.testing.assert_close(learner.reward(state, steps), (chosen.mean(1) - 0.9 * following).detach())
+    assert learner.afterwards(state).tolist() == [0.0]
 
 
 def test_an_update_brings_the_slopes_of_q_nearer_to_one() -> None:

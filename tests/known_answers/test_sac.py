@@ -10,7 +10,7 @@ from torch import Tensor
 
 from demonstrably.data.batches import Experience, ExperienceBatch, TransitionBatch
 from demonstrably.learners.contract import State
-from demonstrably.learners.sac import FOLLOWING, JUDGED, SAC, actor_loss, critic_loss, soft_value, temperature_loss
+from demonstrably.learners.sac import FOLLOWING, JUDGED, NOW, SAC, actor_loss, critic_loss, soft_value, temperature_loss
 from demonstrably.nets.critics import Critics
 from demonstrably.nets.heads import TanhGaussian
 from demonstrably.nets.mlp import MLP
@@ -150,6 +150,16 @@ def test_a_policy_far_beyond_the_bounds_still_finds_its_own_draws_likely() -> No
     torch.testing.assert_close(found, second + math.log(1e4), rtol=1e-4, atol=1e-3)
 
 
+def test_actions_at_a_bound_are_as_likely_as_draws_that_come_to_it() -> None:
+    state, batch = begun(TINY), steps(SPEC, 0)
+    with torch.no_grad():
+        state.networks["actor"].last.weight.zero_()
+        state.networks["actor"].last.bias.copy_(torch.tensor([[[20.0, -20.0, 0.0, 0.0]]]))
+    bounds = torch.tensor([3.0, 0.0]).expand_as(batch.actions).clone()
+    found = TINY.log_density(state, replace(batch, actions=bounds))
+    assert found.tolist() == [pytest.approx([2 * math.log(1e4)] * 6, rel=1e-4)]
+
+
 # --- what inverse learners are given ---
 
 
@@ -186,6 +196,25 @@ def test_judged_and_following_by_hand() -> None:
     assert (found[batch.terminated] == 0).all() and (found[~batch.terminated] != 0).all()
     loss = TINY.loss(state, ExperienceBatch(batch, None))
     torch.testing.assert_close(loss, critic_loss(chosen, batch.rewards + 0.9 * found))
+
+
+def test_what_is_drawn_for_one_purpose_says_nothing_of_another() -> None:
+    state = begun(TINY)
+    place = {"place": torch.zeros(1, 400, 2)}
+    drawn = [TINY._draw(state, place, purpose)[0].flatten().detach() for purpose in (NOW, JUDGED, FOLLOWING)]
+    between = torch.corrcoef(torch.stack(drawn)).fill_diagonal_(0.0).abs().max()
+    assert between < 0.15  # of 800 numbers; 1 where they are the same
+
+
+def test_each_network_moves_at_its_own_rate() -> None:
+    """The first step of Adam is as long as the rate, in every weight that has a gradient."""
+    learner = replace(TINY, learning_rate=1e-2, actor_learning_rate=1e-4)
+    state = begun(learner)
+    before = {name: value.clone() for name, value in state.weights().items()}
+    learner.update(state, steps(SPEC, 3))
+    for part, rate in (("critic/", 1e-2), ("actor/", 1e-4)):
+        moved = [(v - before[n]).abs().max().item() for n, v in state.weights().items() if n.startswith(part)]
+        assert max(moved) == pytest.approx(rate, rel=0.02)
 
 
 def test_judged_is_differentiable_in_the_critics_alone() -> None:

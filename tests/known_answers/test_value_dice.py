@@ -8,12 +8,16 @@ import torch
 
 from demonstrably.data.batches import ExperienceBatch, TransitionBatch
 from demonstrably.data.demonstrations import Demonstrations
+from demonstrably.learners.contract import State
 from demonstrably.learners.policies import actor_of
-from demonstrably.learners.value_dice import ValueDICE, Values, dual_objective, log_ratio, occupancy
+from demonstrably.learners.value_dice import ACTIONS, ValueDICE, Values, dual_objective, log_ratio, occupancy
 from demonstrably.nets.discriminator import gradient_penalty, slopes
+from demonstrably.nets.heads import TanhGaussian
 from demonstrably.nets.linear import generators
 from demonstrably.nets.mlp import MLP
 from demonstrably.nets.penalty import orthogonal_penalty
+from demonstrably.nets.random import fork, normal
+from demonstrably.spec import Continuous, Field, Spec
 from demonstrably.training.feeds import OfflineFeed
 from demonstrably.training.loop import train
 
@@ -193,3 +197,122 @@ def test_own_steps_enter_by_their_share() -> None:
     assert torch.isfinite(few.loss(state, both)).all()
     # log E[exp(ratio)] - E[ratio] is never below 0 where all steps are the policy's own
     assert (many.loss(state, both) >= -1e-4).all()
+
+
+# --- the learner's own objective ---
+
+SMALL = ValueDICE(batch_size=4, discount=0.8, normalize=False, body=MLP((6,)))
+PLACE = Spec({"place": Field((2,))}, Continuous((-1.0,), (1.0,)))
+
+
+def moves(seed: int, size: int, over: int = 0) -> TransitionBatch:
+    """Some steps, the first `over` of them the task's end, and three first observations."""
+    draws = torch.Generator().manual_seed(seed)
+    here, there = ({"place": torch.randn(1, size, 2, generator=draws)} for _ in range(2))
+    first = {"place": torch.randn(1, 3, 2, generator=draws)}
+    actions = 2 * torch.rand(1, size, 1, generator=draws) - 1
+    return TransitionBatch(here, actions, torch.zeros(1, size), there, torch.arange(size)[None] < over, first)
+
+
+def begun(learner: ValueDICE, absorbing: float = 0.7) -> State:
+    state = learner.init(PLACE, members=1, seed=0, device="cpu")
+    with torch.no_grad():
+        state.networks["values"].absorbing.value.fill_(absorbing)
+    return state
+
+
+@pytest.mark.parametrize("initial", ["steps", "first"])
+@pytest.mark.parametrize("absorbing", [True, False])
+def test_every_term_is_weighed_by_whose_step_it_is(initial: str, absorbing: bool) -> None:
+    """Three demonstrated steps, one an end, and five own ones, two of them ends: Eq. 2 of their mixture."""
+    learner = replace(SMALL, online=True, mixture=0.25, initial=initial, absorbing=absorbing)
+    state, own, shown = begun(learner), moves(1, 5, 2), moves(2, 3, 1)
+    places = [shown.next_observations, own.next_observations, shown.first if initial == "first" else shown.observations]
+    then = torch.cat([place["place"] for place in places], 1)
+    outputs = actor_of(state).outputs(actor_of(state).body(actor_of(state).encoder({"place": then})))
+    keys = fork(state.noise, ACTIONS)
+    acted, _ = TanhGaussian().draw(outputs, normal(keys, state.step, then.shape[1]).view(1, -1, 1))
+
+    def nu(place: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        return state.networks["values"].score({"place": place}, action)[0]
+
+    following, begins = nu(then[:, :8], acted[:, :8]), nu(then[:, 8:], acted[:, 8:])
+    end = 0.7 if absorbing else 0.0
+    ratios, weights, linear = [], [], []
+    for steps, after, share in ((shown, following[:3], 0.75), (own, following[3:], 0.25)):
+        over = steps.terminated[0]
+        ratio = nu(steps.observations["place"], steps.actions) - 0.8 * torch.where(over, torch.tensor(end), after)
+        staying = 4.0 * over.sum() * absorbing  # discount / (1 - discount) steps there for each end
+        counts = torch.cat([torch.ones(len(ratio)), staying[None]])
+        ratio = torch.cat([ratio, torch.tensor([0.2 * 0.7])])
+        ratios.append(ratio)
+        weights.append(share * counts / counts.sum())
+        linear.append((counts * ratio).sum() / counts.sum())
+    spent = 0.75 * 0.2 * begins.mean() + 0.25 * linear[1]
+    expected = torch.log((torch.cat(weights) * torch.cat(ratios).exp()).sum()) - spent
+    torch.testing.assert_close(learner.loss(state, ExperienceBatch(own, shown))[0], expected)
+
+
+@pytest.mark.parametrize("online", [True, False])
+def test_an_update_brings_the_slopes_of_nu_nearer_to_one(online: bool) -> None:
+    learner = replace(SMALL, online=online, gradient_penalty=1e6, learning_rate=1e-4, actor_learning_rate=0.0)
+    state, shown = begun(learner), moves(2, 8)
+    batch = ExperienceBatch(moves(1, 8), shown) if online else shown
+    penalties = []
+    for _ in range(3):
+        state.step.zero_()  # at the same places
+        penalties.append(learner.step(state, batch)["penalty"].item())
+    assert penalties[0] > penalties[1] > penalties[2]
+
+
+def test_an_update_brings_the_columns_of_the_actor_nearer_to_orthogonal() -> None:
+    learner = replace(SMALL, orthogonal=1e6, actor_learning_rate=1e-4)
+    state = begun(learner)
+    before = orthogonal_penalty(actor_of(state)).item()
+    for _ in range(3):
+        learner.step(state, moves(2, 8))
+    assert orthogonal_penalty(actor_of(state)).item() < before
+
+
+@pytest.mark.parametrize("sources", [1, 2])
+def test_the_policy_goes_where_the_demonstrator_is(sources: int) -> None:
+    """With nu held as it is, what the actor's update raises is what nu lowers: Eq. 2, minus the divergence."""
+    learner = replace(SMALL, online=sources == 2, learning_rate=0.0, actor_learning_rate=1e-3, orthogonal=0.0)
+    state, shown = begun(learner), moves(2, 8)
+    batch = ExperienceBatch(moves(1, 8), shown) if sources == 2 else shown
+    objectives = []
+    for _ in range(4):
+        state.step.zero_()  # the same noise
+        objectives.append(learner.loss(state, batch).item())
+        assert learner.step(state, batch)["divergence"].item() == pytest.approx(-objectives[-1])
+    assert objectives == sorted(objectives) and objectives[0] < objectives[-1]
+
+
+def test_offline_the_penalty_lies_between_steps_and_what_the_policy_does_after_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pairs: list[torch.Tensor] = []
+
+    def taken(_: object, here: torch.Tensor, there: torch.Tensor, *__: object) -> torch.Tensor:
+        pairs.extend((here, there))
+        return torch.zeros(1)
+
+    monkeypatch.setattr("demonstrably.learners.value_dice.penalty_between", taken)
+    shown = moves(2, 4)
+    SMALL.step(begun(SMALL), shown)
+    here, there = pairs
+    places = torch.cat([shown.observations["place"], shown.next_observations["place"]], 1)
+    torch.testing.assert_close(here[..., :2], places)
+    torch.testing.assert_close(there[..., :2], places.flip(1))
+    torch.testing.assert_close(here[:, :4, 2:], shown.actions)
+
+
+def test_each_network_moves_at_its_own_rate() -> None:
+    """The first step of Adam is as long as the rate, in every weight that has a gradient."""
+    learner = replace(SMALL, learning_rate=1e-2, actor_learning_rate=1e-4)
+    state = begun(learner)
+    before = {name: value.clone() for name, value in state.weights().items()}
+    learner.step(state, moves(2, 8, 1))
+    for part, rate in (("values/", 1e-2), ("actor/", 1e-4)):
+        moved = [(v - before[n]).abs().max().item() for n, v in state.weights().items() if n.startswith(part)]
+        assert max(moved) == pytest.approx(rate, rel=0.02)

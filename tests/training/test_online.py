@@ -317,6 +317,36 @@ def test_demonstrated_steps_stand_beside_its_own() -> None:
     assert (batch.own.observations["place"] != -5).all()
 
 
+def test_own_and_demonstrated_steps_and_first_observations_are_drawn_apart() -> None:
+    """Of as many own steps as demonstrated ones, and as many episodes: equal places would show shared chance."""
+    states = np.zeros((128, 3), np.float32)
+    states[:, 0] = np.arange(128)
+    demos = Demonstrations.from_arrays(
+        {"place": states}, np.zeros((64, 2), np.float32), action=REAL.action, lengths=[1] * 64
+    )
+    reads = Experience(64, 64)
+    state = ACTS.init(REAL, members=1, seed=0, device="cpu")
+    feed = OnlineFeed(
+        Points(1, endless=True),
+        reads,
+        REAL,
+        ACTS.explore,
+        Collection(warm_up=64),
+        state=state,
+        updates=9,
+        demonstrated=OfflineFeed(demos, ("place",), reads, "cpu"),
+    )
+    batch = feed.batch(state)
+    held = lived(feed)["actions"][0]
+    assert len(held) == 64 and batch.demonstrated
+    own = torch.stack([(held == action).all(-1).nonzero()[0, 0] for action in batch.own.actions[0]])
+    shown, first = (
+        (seen["place"][0, :, 0] / 2).long() for seen in (batch.demonstrated.observations, batch.demonstrated.first)
+    )
+    for one, other in ((own, shown), (own, first), (shown, first)):
+        assert (one == other).float().mean() < 0.1
+
+
 def test_updates_ahead_make_do_with_what_was_shown() -> None:
     """Three go ahead; then the policy makes every step, from the first on."""
     states = np.full((9, 3), -5, np.float32)

@@ -235,8 +235,8 @@ PLAN = Plan(6, members=2, checkpoint_every=3, log_every=3, collection=Collection
 BY_TRIAL = SAC(batch_size=4, body=MLP((4,)))
 
 
-def by_trial(folder: Path, reward: Reward | None, **rest) -> Session:
-    found = Session.open(BY_TRIAL, None, PLAN, folder, worlds=lambda _, n: Plane(n), spec=OWN, reward=reward, **rest)
+def by_trial(folder: Path, reward: Reward | None, learner: SAC = BY_TRIAL, **rest) -> Session:
+    found = Session.open(learner, None, PLAN, folder, worlds=lambda _, n: Plane(n), spec=OWN, reward=reward, **rest)
     for _ in found.train():
         pass
     return found
@@ -249,6 +249,21 @@ def test_a_run_on_a_learned_reward_says_so_and_is_another_run(tmp_path: Path, re
     assert all(line["episode_return"] == [20.0, 20.0] for line in own.run.metrics() if "episode_return" in line)
     weights = [session.state.weights() for session in (plain, own)]
     assert any(not torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def test_a_run_counts_what_follows_an_end_by_the_learners_own_discount(
+    tmp_path: Path, reward: Reward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    whole = Reward.of_population
+
+    def of_population(self: Reward, batch: TransitionBatch, discount: float) -> torch.Tensor:
+        asked.append(discount)
+        return whole(self, batch, discount)
+
+    monkeypatch.setattr(Reward, "of_population", of_population)
+    by_trial(tmp_path / "own", reward, replace(BY_TRIAL, discount=0.7))
+    assert asked == [0.7] * 6
 
 
 def test_a_resumed_run_keeps_its_reward(tmp_path: Path, run: Path, reward: Reward) -> None:
