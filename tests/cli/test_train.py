@@ -222,16 +222,17 @@ def test_episodes_at_every_checkpoint(pole: str, out: Path, capsys: pytest.Captu
 def test_an_environment_in_place_of_the_files(
     reach: str, pole: str, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train(pole, out, "--env", "CartPole-v0") == 0
-    assert Run(out).spec.environment == Environment("CartPole-v0")
+    assert train(pole, out, "--env", "gymnasium:CartPole-v1") == 0
+    assert Run(out).spec.environment == Environment("gymnasium:CartPole-v1")
     capsys.readouterr()
     for file, rest, message in (
         (reach, [], "--rollouts needs an environment, and the file names none: give --env ID"),
         (reach, ["--env", "CartPole-v1"], "the data does not fit CartPole-v1"),
         (pole, ["--env", "CartPol-v1"], "no environment 'CartPol-v1' is registered; did you mean CartPole-v1"),
     ):
-        assert train(file, out.with_name("other"), "--rollouts", "1", *rest) == 2
-        assert message in mistake(capsys)
+        for rollouts in (["--rollouts", "1"], []) if rest else (["--rollouts", "1"],):
+            assert train(file, out.with_name("other"), *rollouts, *rest) == 2
+            assert message in mistake(capsys)
     assert not out.with_name("other").exists()
 
 

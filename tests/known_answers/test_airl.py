@@ -1,6 +1,7 @@
 """AIRL against values by hand, and on a ring of states whose reward can be known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from demonstrably.learners.gail import UNSEEN, discriminator_of
 from demonstrably.learners.sac import SAC
 from demonstrably.learners.soft_q import SoftQ
 from demonstrably.nets.mlp import MLP
-from demonstrably.spec import Discrete, Field, Spec
+from demonstrably.spec import Continuous, Discrete, Field, Spec
 
 DISCOUNT = 0.9
 STATES = 3
@@ -126,6 +127,27 @@ def test_the_discriminator_is_told_what_the_policy_does() -> None:
         nn.init.normal_(weight)
     expected = softplus(-logits(shown)).mean(1) + softplus(logits(own)).mean(1)
     torch.testing.assert_close(learner.loss(state, ExperienceBatch(own, shown)), expected)
+
+
+def test_the_floor_is_higher_for_continuous_actions() -> None:
+    """A policy far from what was done, by either kind of actions: what is not given is -2 and -20."""
+    place = Spec({"flat": Field((STATES,))}, Continuous((-1.0, -1.0), (1.0, 1.0)))
+    for spec, generator, usual in (
+        (place, SAC(temperature=0.1, body=MLP((4,))), -2.0),
+        (SPEC, SoftQ(temperature=0.001, body=MLP((4,))), -20.0),
+    ):
+        learner = AIRL(generator, 4, normalize=False, body=MLP((4,)))
+        state = learner.init(spec, members=1, seed=0, device="cpu")
+        steps = ring(np.array([[2, 2], [2, 2], [2, 2]]))
+        if spec is place:
+            steps = replace(steps, actions=torch.full((1, 12, 2), 0.99))
+            actor = state.parts["generator"].networks["actor"]
+            with torch.no_grad():
+                actor.last.bias.copy_(torch.tensor([[[-6.0, -6.0, -2.0, -2.0]]]))
+        assert generator.log_density(state.parts["generator"], steps).min() < -25
+        batch = ExperienceBatch(steps, steps)
+        losses = [replace(learner, floor=floor).loss(state, batch).item() for floor in (None, usual, 1.5 * usual)]
+        assert losses[0] == losses[1] != losses[2]
 
 
 @pytest.mark.parametrize("generator", [SAC(), SoftQ(temperature=0.0)])

@@ -216,7 +216,7 @@ def _session(demos: Demonstrations | None, options: Options, learner: Learner) -
         )
     if options.stop_early == "validation-loss" and not plan.validation:
         raise ValueError("--stop-early validation-loss needs held-out episodes: give --validation 0.1, and 2 episodes")
-    if options.rollouts:
+    if options.rollouts or (options.env and demos and not gathers):  # who gathers experience holds the two together
         from demonstrably.cli.while_training import check_environment
 
         check_environment(spec)

@@ -14,7 +14,7 @@ FIRST_SEED = 1_000_000_000  # far from the seeds that evaluate and select use
 
 
 def check_environment(spec: Spec) -> None:
-    """ValueError where rollouts would fail: better now than at the first checkpoint."""
+    """ValueError where rollouts would fail: better now than at the first checkpoint, or when it is evaluated."""
     if spec.environment is None:
         raise ValueError("--rollouts needs an environment, and the file names none: give --env ID")
     check(spec, offered_by(spec.environment), DATA)

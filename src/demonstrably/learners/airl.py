@@ -9,6 +9,8 @@ of `gail`. With `state_only` g does not see the action: the paper's reward that 
 log pi itself, so its reward is temperature times f and not Eq. 2, which would count the entropy twice; hence its
 temperature must be fixed. h is known up to a constant, which makes it 0 in the absorbing state. The replay stands for
 the policy's own steps, though `pi` is that of now: its log-density is held above a floor, as old steps may have none.
+The floor also bounds what the log-density alone tells of demonstrated actions: f would fall to make up for it, until
+living on costs more than an end of the task.
 """
 
 from dataclasses import dataclass, replace
@@ -66,6 +68,7 @@ def policy_logit(
 
 # --- learner ---
 
+FLOORS = {SAC: -2.0, SoftQ: -20.0}  # a uniform density is -0.7 a dimension
 ONLINE = (SAC(temperature=0.1, average=0.99998), SoftQ())
 
 
@@ -78,7 +81,7 @@ class AIRL(Learner):
     learning_rate: PerMember = 3e-4  # of the discriminator
     state_only: bool = False  # g sees no action
     gradient_penalty: float = 10.0  # on the slopes of g; h has none
-    floor: float = -20.0  # of log-densities, in nats
+    floor: float | None = None  # of log-densities, in nats; None: -2 for continuous actions, -20 for discrete ones
     rehearse: bool = False  # the generator learns from demonstrated steps too, by what they now earn
     absorbing: bool = True
     normalize: bool = True
@@ -88,8 +91,8 @@ class AIRL(Learner):
     def __post_init__(self) -> None:
         if self.gradient_penalty < 0:
             raise ValueError(f"gradient_penalty {self.gradient_penalty}: must be 0 (none) or above")
-        if self.floor >= 0:
-            raise ValueError(f"floor {self.floor}: must be below 0, it is of log-densities, as in -20")
+        if self.floor is not None and self.floor >= 0:
+            raise ValueError(f"floor {self.floor}: must be below 0, it is of log-densities, as in -2")
         if self.generator is not None and not self.generator.temperature:
             raise ValueError(
                 f"temperature {self.generator.temperature} of the generator: airl's reward is measured in it, so fix "
@@ -167,7 +170,8 @@ class AIRL(Learner):
         with torch.no_grad():
             log_density = generator.log_density(state.parts["generator"], steps)
         advantage = _advantage(network, steps, inputs, generator.discount)
-        logits = policy_logit(advantage, log_density, self.floor)
+        floor = FLOORS[type(generator)] if self.floor is None else self.floor
+        logits = policy_logit(advantage, log_density, floor)
         return discriminator_loss(logits[:, :shown], logits[:, shown:]), inputs, logits
 
     @torch.no_grad()
