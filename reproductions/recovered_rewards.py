@@ -18,7 +18,7 @@ from demonstrably.data.batches import TransitionBatch, Transitions
 from demonstrably.data.demonstrations import Demonstrations
 from demonstrably.data.formats import load
 from demonstrably.evaluation.reward_report import reward_report
-from demonstrably.learners.airl import AIRL, FLOORS
+from demonstrably.learners.airl import AIRL
 from demonstrably.learners.contract import Learner
 from demonstrably.learners.generator import of_part
 from demonstrably.training import checkpoints
@@ -73,7 +73,7 @@ def told_by_density(rewards: list[Reward], data: Path) -> dict[str, list[float]]
         assert isinstance(batch, TransitionBatch) and isinstance(reward.learner, AIRL)
         generator, part = of_part(reward.learner, reward.state)
         density = generator.log_density(part, batch)[member]
-        below.append(float((density < FLOORS[type(generator)]).float().mean()))
+        below.append(float((density < reward.learner.lowest(generator)).float().mean()))
         mean.append(float(reward.learner.reward(reward.state, batch)[member].mean()))
     return {"a_step_of_demonstrated": mean, "demonstrated_below_floor": below}
 

@@ -92,11 +92,14 @@ def begun(
     updates: int = 100,
     world: Points | None = None,
     reads: Experience | None = None,
+    demos: Demonstrations | None = None,
 ) -> tuple[OnlineFeed, State]:
-    spec = REAL if isinstance(learner, SAC) else CHOICE
+    spec, reads = REAL if isinstance(learner, SAC) else CHOICE, reads or learner.reads()
     state = learner.init(spec, members=members, seed=seed, device="cpu")
     worlds = world or Points(members * collection.environments)
-    feed = OnlineFeed(worlds, reads or learner.reads(), spec, learner.explore, collection, state=state, updates=updates)
+    shown = OfflineFeed(demos, ("place",), reads, "cpu") if demos else None
+    explore = learner.explore
+    feed = OnlineFeed(worlds, reads, spec, explore, collection, state=state, updates=updates, demonstrated=shown)
     return feed, state
 
 
@@ -304,12 +307,7 @@ def test_a_fixed_horizon_says_why_when_the_task_ends() -> None:
 def test_demonstrated_steps_stand_beside_its_own() -> None:
     states = np.full((9, 3), -5, np.float32)
     demos = Demonstrations.from_arrays({"place": states}, np.zeros((8, 2), np.float32), action=REAL.action)
-    reads = Experience(8, 5)
-    shown = OfflineFeed(demos, ("place",), reads, "cpu")
-    state = ACTS.init(REAL, members=2, seed=0, device="cpu")
-    feed = OnlineFeed(
-        Points(2), reads, REAL, ACTS.explore, Collection(warm_up=4), state=state, updates=9, demonstrated=shown
-    )
+    feed, state = begun(Collection(warm_up=4), members=2, seed=0, updates=9, reads=Experience(8, 5), demos=demos)
     batch = feed.batch(state)
     assert isinstance(batch.demonstrated, TransitionBatch)
     assert batch.own.rewards.shape == (2, 8) and batch.demonstrated.rewards.shape == (2, 5)
@@ -324,18 +322,8 @@ def test_own_and_demonstrated_steps_and_first_observations_are_drawn_apart() -> 
     demos = Demonstrations.from_arrays(
         {"place": states}, np.zeros((64, 2), np.float32), action=REAL.action, lengths=[1] * 64
     )
-    reads = Experience(64, 64)
-    state = ACTS.init(REAL, members=1, seed=0, device="cpu")
-    feed = OnlineFeed(
-        Points(1, endless=True),
-        reads,
-        REAL,
-        ACTS.explore,
-        Collection(warm_up=64),
-        state=state,
-        updates=9,
-        demonstrated=OfflineFeed(demos, ("place",), reads, "cpu"),
-    )
+    reads, world = Experience(64, 64), Points(1, endless=True)
+    feed, state = begun(Collection(warm_up=64), seed=0, updates=9, reads=reads, world=world, demos=demos)
     batch = feed.batch(state)
     held = lived(feed)["actions"][0]
     assert len(held) == 64 and batch.demonstrated
@@ -351,18 +339,8 @@ def test_updates_ahead_make_do_with_what_was_shown() -> None:
     """Three go ahead; then the policy makes every step, from the first on."""
     states = np.full((9, 3), -5, np.float32)
     demos = Demonstrations.from_arrays({"place": states}, np.zeros((8, 2), np.float32), action=REAL.action)
-    reads = Experience(8, 5, ahead=3)
-    state, world = ACTS.init(REAL, members=1, seed=0, device="cpu"), Points(1)
-    feed = OnlineFeed(
-        world,
-        reads,
-        REAL,
-        ACTS.explore,
-        Collection(warm_up=4),
-        state=state,
-        updates=9,
-        demonstrated=OfflineFeed(demos, ("place",), reads, "cpu"),
-    )
+    reads, world = Experience(8, 5, ahead=3), Points(1)
+    feed, state = begun(Collection(warm_up=4), seed=0, updates=9, reads=reads, world=world, demos=demos)
     for _ in range(3):
         batch = feed.batch(state)
         assert batch.demonstrated and torch.equal(batch.own.actions, batch.demonstrated.actions)

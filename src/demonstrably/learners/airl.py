@@ -161,6 +161,10 @@ class AIRL(Learner):
         value = absorbing_logit(ends_of(state).shares).squeeze(1)
         return value if self.absorbing else torch.zeros_like(value)
 
+    def lowest(self, generator: Generator) -> float:
+        """The log-density below which none is taken, in nats."""
+        return FLOORS[type(generator)] if self.floor is None else self.floor
+
     def _judged(
         self, state: State, generator: Generator, steps: TransitionBatch, shown: int
     ) -> tuple[Float[Tensor, "M"], Float[Tensor, "M N W"], Float[Tensor, "M N"]]:
@@ -170,8 +174,7 @@ class AIRL(Learner):
         with torch.no_grad():
             log_density = generator.log_density(state.parts["generator"], steps)
         advantage = _advantage(network, steps, inputs, generator.discount)
-        floor = FLOORS[type(generator)] if self.floor is None else self.floor
-        logits = policy_logit(advantage, log_density, floor)
+        logits = policy_logit(advantage, log_density, self.lowest(generator))
         return discriminator_loss(logits[:, :shown], logits[:, shown:]), inputs, logits
 
     @torch.no_grad()

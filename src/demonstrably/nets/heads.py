@@ -83,8 +83,7 @@ class TanhGaussian:
 
     def loss(self, outputs: Float[Tensor, "*lead two_A"], target: Float[Tensor, "*lead A"]) -> Float[Tensor, "*lead"]:
         """Negative log-density of the target, kept off the bounds where it is infinite."""
-        mean, log_std = outputs.chunk(2, dim=-1)
-        log_std = log_std.clamp(-5.0, 2.0)
+        mean, log_std = _gaussian(outputs)
         inside = target.clamp(-EDGE, EDGE)
         raw = torch.atanh(inside)
         log_density = -0.5 * ((raw - mean) * torch.exp(-log_std)).square() - log_std - 0.5 * math.log(2 * math.pi)
@@ -98,8 +97,8 @@ class TanhGaussian:
         Draws whose distance from a bound is rounded away are many where the mean is far beyond. `loss` takes them all
         for 0.9999 of the bound, and so for ever less likely as the mean moves on; here their density stays 1e4.
         """
-        mean, log_std = outputs.chunk(2, dim=-1)
-        beyond = (mean * actions.sign() - math.atanh(EDGE)) * torch.exp(-log_std.clamp(-5.0, 2.0))
+        mean, log_std = _gaussian(outputs)
+        beyond = (mean * actions.sign() - math.atanh(EDGE)) * torch.exp(-log_std)
         at_bound = torch.special.log_ndtr(beyond) - math.log(1 - EDGE)
         inside = -self.loss(outputs.unflatten(-1, (2, -1)).transpose(-1, -2), actions.unsqueeze(-1))
         return torch.where(actions.abs() < EDGE, inside, at_bound).sum(-1)
@@ -108,8 +107,7 @@ class TanhGaussian:
         self, outputs: Float[Tensor, "*lead two_A"], noise: Float[Tensor, "*lead A"]
     ) -> tuple[Float[Tensor, "*lead A"], Float[Tensor, "*lead"]]:
         """An action for standard normal numbers, differentiable in the outputs, and its log-density."""
-        mean, log_std = outputs.chunk(2, dim=-1)
-        log_std = log_std.clamp(-5.0, 2.0)
+        mean, log_std = _gaussian(outputs)
         raw = mean + torch.exp(log_std) * noise
         # log(1 - tanh(x)^2) = 2 (log 2 - x - softplus(-2 x)), which does not underflow
         squashing = 2 * (math.log(2) - raw - nn.functional.softplus(-2 * raw))
@@ -209,6 +207,12 @@ def head_for(head: Head | None, action: Continuous | Discrete) -> Head:
     if head is not None:
         return head
     return Categorical() if isinstance(action, Discrete) else GaussianMixture()
+
+
+def _gaussian(outputs: Float[Tensor, "*lead two_A"]) -> tuple[Float[Tensor, "*lead A"], Float[Tensor, "*lead A"]]:
+    """Mean and log standard deviation, kept within [-5, 2], before the squashing."""
+    mean, log_std = outputs.chunk(2, dim=-1)
+    return mean, log_std.clamp(-5.0, 2.0)
 
 
 def _draw(logits: Float[Tensor, "*lead n"], noise: Float[Tensor, "*lead 1"]) -> Int64[Tensor, "*lead"]:
